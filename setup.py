@@ -24,11 +24,12 @@ ROOT = Path(__file__).resolve().parent
 os.chdir(ROOT)
 sys.path.insert(0, str(ROOT / "build_support"))
 
-import toolchain  # noqa: E402  found through the line above
+import toolchain  # noqa: E402 - found through the line above
 
 
 def sources() -> list[str]:
-    return sorted(str(path) for suffix in ("cpp", "cu") for path in Path("csrc").rglob(f"*.{suffix}"))
+    found = (str(path) for suffix in ("cpp", "cu") for path in Path("csrc").rglob(f"*.{suffix}"))
+    return sorted(found, key=toolchain.link_order)
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Compilation:
         self.object.parent.mkdir(parents=True, exist_ok=True)
         self.object.with_suffix(".cmd").unlink(missing_ok=True)
         start = time.perf_counter()
-        done = subprocess.run(self.command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        done = subprocess.run(self.command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True)
         output = (done.stdout + done.stderr).strip()
         print(
             f"onepfrac: {self.source}  {time.perf_counter() - start:.1f} s",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from setuptools import build_meta
-from setuptools.build_meta import *  # noqa: F403  the hooks that stay as they are
+from setuptools.build_meta import *  # noqa: F403 - the hooks that stay as they are
 
 from toolchain import CUDA_WHEELS, switch, system_nvcc
 

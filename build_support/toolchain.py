@@ -60,7 +60,7 @@ def switch(name: str, default: bool, environ: Mapping[str, str] = os.environ) ->
 
 @dataclass(frozen=True)
 class Nvcc:
-    """A CUDA compiler: its path, version, the toolkit it belongs to, and the architectures it makes machine code for."""
+    """A CUDA compiler: path, version, folder of its toolkit, and the architectures it makes machine code for."""
 
     path: Path
     version: tuple[int, int]
@@ -110,13 +110,13 @@ def system_nvcc(environ: Mapping[str, str] = os.environ) -> Nvcc | None:
     """The machine's own compiler: under CUDA_HOME, under CUDA_PATH, then on PATH."""
     homes = (environ.get(name) for name in ("CUDA_HOME", "CUDA_PATH"))
     paths = [Path(home, "bin", "nvcc") for home in homes if home]
-    if (on_path := shutil.which("nvcc", path=environ.get("PATH"))) is not None:
+    if (on_path := shutil.which("nvcc", path=environ.get("PATH", ""))) is not None:
         paths.append(Path(on_path))
     return _first_that_works(paths)
 
 
 def wheel_nvcc(search: Iterable[str] | None = None) -> Nvcc | None:
-    """The compiler of the wheels in CUDA_WHEELS, where they are installed in this Python (site-packages/nvidia/cu13)."""
+    """The compiler of CUDA_WHEELS where they are installed in this Python (site-packages/nvidia/cu13)."""
     folders = sys.path if search is None else search
     return _first_that_works(path for folder in folders for path in sorted(Path(folder, "nvidia").glob("*/bin/nvcc")))
 
@@ -178,6 +178,16 @@ def choose_archs(asked: str | None, nvcc: Nvcc, report: Callable[[str], object] 
         if match[2]:
             ptx_set.add(arch)
     return CudaArchs(tuple(sorted(sass_set)), tuple(sorted(ptx_set)))
+
+
+def link_order(source: str) -> tuple[int, str]:
+    """Sort key of the objects: plain files first, wider instruction sets last.
+
+    The linker keeps the first copy of an inline function that several files hold. In this order it is the copy that
+    runs on every processor, and no AVX-512 copy of, say, std::vector's can end up in the plain code.
+    """
+    rank = next((number for number, suffix in enumerate(X86_FLAGS, 1) if source.endswith(suffix)), 0)
+    return rank, source
 
 
 def cxx_flags_for(name: str, x86: bool) -> tuple[str, ...] | None:
