@@ -75,9 +75,10 @@ class Nvcc:
 
     @property
     def include_dir(self) -> Path | None:
-        """The folder of cuda_runtime.h, or None if the host compiler must know it."""
+        """The folder of cuda_runtime.h, or None if the host compiler knows it (naming /usr/include would break g++)."""
         folders = [self.root / "include", *sorted(self.root.glob("targets/*/include"))]
-        return next((folder for folder in folders if (folder / "cuda_runtime.h").exists()), None)
+        found = next((folder for folder in folders if (folder / "cuda_runtime.h").exists()), None)
+        return None if found == Path("/usr/include") else found
 
 
 def _ask(*command: str | Path) -> str:
