@@ -1,0 +1,10 @@
+"""The images of formula-driven pre-training, drawn where they are used."""
+
+from onepfrac._version import __version__
+from onepfrac.datasets import OnePFrac, load_recipe
+from onepfrac.ifs import IFS, sample_ifs
+from onepfrac.liep import LIEP
+from onepfrac.rendering import render, replay
+from onepfrac.stream import Stream
+
+__all__ = ["IFS", "LIEP", "OnePFrac", "Stream", "__version__", "load_recipe", "render", "replay", "sample_ifs"]

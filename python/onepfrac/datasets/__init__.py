@@ -1,0 +1,32 @@
+"""The datasets: one recipe a file, and reading a recipe without knowing which it is."""
+
+from __future__ import annotations
+
+import os
+
+from onepfrac.datasets.one_p_frac import OnePFrac
+from onepfrac.datasets.recipe import Recipe
+from onepfrac.files import read_json_object
+
+__all__ = ["RECIPES", "OnePFrac", "Recipe", "load_recipe"]
+
+RECIPES: dict[str, type[Recipe]] = {OnePFrac.dataset: OnePFrac}
+"""All recipes by the name in their JSON text."""
+
+
+def load_recipe(path: str | os.PathLike[str]) -> Recipe:
+    """Read a recipe that `Recipe.save` wrote.
+
+    Raises
+    ------
+    FileNotFoundError, OSError
+        If the file cannot be read.
+    TypeError, ValueError
+        If it is too large, not JSON, of an unknown dataset or another format version, or has unknown, missing or illegal fields;
+        the message names the path.
+    """
+    values = read_json_object(path)
+    dataset = values.get("dataset")
+    if not isinstance(dataset, str) or dataset not in RECIPES:
+        raise ValueError(f"{path}: dataset must be one of {', '.join(map(repr, RECIPES))}, got {dataset!r:.80}")
+    return RECIPES[dataset].from_fields(values, str(path))

@@ -1,0 +1,127 @@
+"""Files that are whole or absent: atomic writing, and reading of JSON that strangers may have written."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import NoReturn
+
+__all__ = ["MAX_JSON_BYTES", "canonical_json", "parse_json_object", "read_json_object", "write_bytes", "write_text"]
+
+MAX_JSON_BYTES = 16 * 1024 * 1024
+"""Larger JSON files are refused before they are read."""
+
+
+def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write ``data`` to ``path``; a reader sees the old file or the new one, never a part.
+
+    The bytes go to a temporary name in the same folder, are flushed to the disk and renamed. On any failure the temporary
+    file is removed and what stood at ``path`` is left alone.
+
+    Raises
+    ------
+    OSError
+        If the folder does not exist, cannot be written or is full; the error names the path.
+    """
+    target = Path(path)
+    temporary = target.with_name(f".{target.name[:200]}.{secrets.token_hex(8)}.tmp")
+    try:
+        # os.open and not tempfile: the file gets the permissions that the user's umask gives to any new file.
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise OSError(error.errno, f"cannot write {target}: {error.strerror}") from error
+        raise
+    _sync_folder(target.parent)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write ``text`` as UTF-8, see `write_bytes`."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def canonical_json(value: object) -> str:
+    """Return the one JSON text of ``value``: sorted keys, no spaces, ASCII, shortest floats; NaN and infinities refused."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def parse_json_object(text: str, name: str) -> dict[str, object]:
+    """Parse ``text`` as one JSON object.
+
+    Parameters
+    ----------
+    text
+        The JSON text.
+    name
+        What the text is, for error messages ("recipe", a path).
+
+    Raises
+    ------
+    ValueError
+        If the text is not JSON, is nested too deeply, is not an object, repeats a key or holds NaN or an infinity.
+    """
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
+    except RecursionError:
+        raise ValueError(f"{name} is not legal JSON: nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"{name} is not legal JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} must hold a JSON object, got a {type(value).__name__}")
+    return value
+
+
+def read_json_object(path: str | os.PathLike[str], limit: int = MAX_JSON_BYTES) -> dict[str, object]:
+    """Read a UTF-8 file of at most ``limit`` bytes that holds one JSON object.
+
+    Raises
+    ------
+    FileNotFoundError, OSError
+        If the file cannot be read.
+    ValueError
+        If it is larger than ``limit``, or for the reasons of `parse_json_object`; the message names the path.
+    """
+    with open(path, "rb") as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise ValueError(f"{path} is larger than {limit} bytes, the most that is read")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not legal JSON: not UTF-8 text ({error})") from error
+    return parse_json_object(text, str(path))
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in ``folder`` survive a power cut, where the file system allows to ask for it."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a legal number")
+
+
+def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    result: dict[str, object] = {}
+    for key, value in pairs:
+        if key in result:
+            raise ValueError(f"key {key!r} stands twice")
+        result[key] = value
+    return result
