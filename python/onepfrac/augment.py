@@ -1,8 +1,9 @@
 """Augmentation: a policy draws views for the plan; one function applies them to canvases.
 
-A view says which part of a canvas becomes the picture and how it is turned: plain arrays, drawn from the seed and the sample's
-index alone. `take_pictures` is the only code that touches pixels. It resamples through torch's antialiased interpolation, whose last
-bit may differ between devices and between releases of torch; everything that stands in the plan is the same everywhere.
+A view says which part of a canvas becomes the picture and how it is turned: plain arrays, drawn from the seed and the
+sample's index alone. `take_pictures` is the only code that touches pixels. It resamples through torch's antialiased
+interpolation, whose last bit may differ between devices and between releases of torch; everything that stands in the
+plan is the same everywhere.
 """
 
 from __future__ import annotations
@@ -63,8 +64,8 @@ class CropFlip:
         ``"bicubic"`` or ``"bilinear"``, antialiased.
 
     Notes
-    -----
-    The views are the same bits on every machine. The resampling is torch's and may differ in the last bit between devices.
+    ----- The views are the same bits on every machine. The resampling is torch's and may differ in the last bit
+    between devices.
     """
 
     scale: tuple[float, float] = (0.08, 1.0)
@@ -83,8 +84,8 @@ class CropFlip:
     def views(self, seed: int, samples: NDArray[np.int64], canvas: int) -> Views:
         """Draw the views of ``samples`` (int64, (B,)) on square canvases of ``canvas`` pixels.
 
-        As in torchvision's ``RandomResizedCrop.get_params``: ten attempts at an area and a ratio; where no box fits, the largest
-        central box within the ratio's interval.
+        As in torchvision's ``RandomResizedCrop.get_params``: ten attempts at an area and a ratio; where no box fits,
+        the largest central box within the ratio's interval.
         """
         drawn = uniform(seed, Purpose.AUGMENT, samples, 2 + 4 * _CROP_ATTEMPTS)
         flips = drawn[:, :2] < np.array([self.hflip, self.vflip])
@@ -147,9 +148,10 @@ def describe_policy(policy: CropFlip | None) -> str:
 
 
 def gray_table(dtype: torch.dtype, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
-    """Return the table from gray to value: row c holds ``(v / 255 - mean[c]) / std[c]``, v = 0..255, rounded once to ``dtype``.
+    """Return the table from gray to value: row c holds ``(v / 255 - mean[c]) / std[c]`` for v = 0..255, in ``dtype``.
 
-    For uint8 it holds v itself. A table gives the same bits on every device, which arithmetic on the device would not promise.
+    For uint8 it holds v itself. A table gives the same bits on every device, which arithmetic on the device would not
+    promise.
 
     Returns
     -------

@@ -1,8 +1,9 @@
 """Keyed draws: every random number of a recipe is a function of a seed, a purpose and an index, and of nothing else.
 
-The generator is Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011) with the 64-bit seed as the key
-and the counter ``(block, low half of the index, purpose, high half of the index)``; a block gives four 32-bit words. There is no
-state, so draws can be made in any order, in parts and again, and give the same bits on every machine.
+The generator is Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011) with the 64-bit
+seed as the key and the counter ``(block, low half of the index, purpose, high half of the index)``; a block gives
+four 32-bit words. There is no state, so draws can be made in any order, in parts and again, and give the same bits on
+every machine.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ log = _C.log_fixed
 
 
 class Purpose(IntEnum):
-    """What a draw is for. Draws of two purposes are independent. 0..15 belong to the renderer; a number is never reused."""
+    """What a draw is for; draws of two purposes are independent. 0..15 are the renderer's; no number is ever reused."""
 
     IFS = 16
     """Parameters of a sampled system; index: attempt."""

@@ -17,8 +17,8 @@ MAX_JSON_BYTES = 16 * 1024 * 1024
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     """Write ``data`` to ``path``; a reader sees the old file or the new one, never a part.
 
-    The bytes go to a temporary name in the same folder, are flushed to the disk and renamed. On any failure the temporary
-    file is removed and what stood at ``path`` is left alone.
+    The bytes go to a temporary name in the same folder, are flushed to the disk and renamed. On any failure the
+    temporary file is removed and what stood at ``path`` is left alone.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def canonical_json(value: object) -> str:
-    """Return the one JSON text of ``value``: sorted keys, no spaces, ASCII, shortest floats; NaN and infinities refused."""
+    """Return the one JSON text of ``value``: sorted keys, no spaces, ASCII, shortest floats; refuse NaN and infinities."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 

@@ -1,4 +1,4 @@
-"""Iterated function systems: what they are made of, their sigma-factor, and how to sample one that has a given sigma-factor."""
+"""Iterated function systems: what they are made of, their sigma-factor, and sampling one of a given sigma-factor."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ class IFS:
     Parameters
     ----------
     maps
-        (N, 2, 3) real numbers, N = 1..16; row i holds ``[[a, b, e], [c, d, f]]``: ``x' = a x + b y + e``, ``y' = c x + d y + f``.
+        (N, 2, 3) real numbers, N = 1..16; row i holds ``[[a, b, e], [c, d, f]]``: ``x' = a x + b y + e``, ``y' = c x
+        + d y + f``.
     probs
         (N,) weights, not negative, not all zero; they are normalised. Default: ``|det A|``, normalised.
 
@@ -76,7 +77,7 @@ class IFS:
 
     @property
     def sigma_factor(self) -> float:
-        """``sum_j (s1_j + 2 s2_j)`` over the singular values of each A (Anderson and Farrell 2022); 0 .. 3N if none expands."""
+        """``sum_j (s1_j + 2 s2_j)`` over the singular values of each A (Anderson and Farrell); 0..3N if none expands."""
         total = 0.0
         for large, small in singular_values(self.maps).tolist():
             total += large + 2.0 * small
@@ -125,8 +126,8 @@ class IFS:
 def singular_values(maps: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the singular values (s1 >= s2) of the 2x2 part of each map.
 
-    Closed form, in additions, multiplications and square roots alone: with ``E = (a + d) / 2, F = (a - d) / 2, G = (c + b) / 2,
-    H = (c - b) / 2`` they are ``|sqrt(E^2 + H^2) +- sqrt(F^2 + G^2)|``.
+    Closed form, in additions, multiplications and square roots alone: with ``E = (a + d) / 2, F = (a - d) / 2, G = (c
+    + b) / 2, H = (c - b) / 2`` they are ``|sqrt(E^2 + H^2) +- sqrt(F^2 + G^2)|``.
 
     Parameters
     ----------
@@ -147,10 +148,10 @@ def singular_values(maps: NDArray[np.float64]) -> NDArray[np.float64]:
 def sample_ifs(sigma: float = 3.5, num_maps: int = 2, seed: int = 0, *, margin: float = 0.1) -> IFS:
     """Sample a system of contractions whose sigma-factor lies in ``[sigma - margin, sigma + margin]``.
 
-    The released way of 1p-frac, which is Anderson and Farrell's ("Improving fractal pre-training", WACV 2022): the sigma-factor is
-    uniform in the interval; singular values are drawn one after the other, each uniform in what the others leave possible;
-    ``A = U diag(s1, s2) V`` with U and V a rotation by a uniform angle times independent random signs of the two axes; translations
-    are uniform in [-1, 1).
+    The released way of 1p-frac, which is Anderson and Farrell's ("Improving fractal pre-training", WACV 2022): the
+    sigma-factor is uniform in the interval; singular values are drawn one after the other, each uniform in what the
+    others leave possible; ``A = U diag(s1, s2) V`` with U and V a rotation by a uniform angle times independent
+    random signs of the two axes; translations are uniform in [-1, 1).
 
     Parameters
     ----------
@@ -177,7 +178,7 @@ def sample_ifs_attempt(sigma: float, num_maps: int, seed: int, margin: float, at
     sigma = check_float("sigma", sigma, 0.0, 3.0 * num_maps)
     margin = check_float("margin", margin, 0.0)
     seed = check_seed("seed", seed)
-    # One for the sigma-factor, two for each pair of singular values, then for each map two angles, four signs, two translations.
+    # The sigma-factor; then for all maps two singular values each, two angles, four signs and two translations.
     drawn = uniform(seed, Purpose.IFS, attempt, 1 + 10 * num_maps)
     total = min(max(sigma - margin + 2.0 * margin * float(drawn[0]), 0.0), 3.0 * num_maps)
     values = _singular_values_of_total(total, drawn[1 : 1 + 2 * num_maps])
@@ -199,7 +200,7 @@ def sample_ifs_attempt(sigma: float, num_maps: int, seed: int, margin: float, at
 
 
 def _singular_values_of_total(total: float, drawn: NDArray[np.float64]) -> list[tuple[float, float]]:
-    """Draw N pairs ``1 >= s1 >= s2 >= 0`` with ``sum (s1 + 2 s2) = total`` from 2N uniform draws (sample_svs of the release)."""
+    """Draw N pairs ``1 >= s1 >= s2 >= 0`` with ``sum (s1 + 2 s2) = total`` from 2N draws (the release's sample_svs)."""
     count = drawn.size // 2
     rest = total  # what is left to give to the pairs to come
     need = (
@@ -229,7 +230,7 @@ def _signed_rotation(sine: float, cosine: float, signs: NDArray[np.float64]) -> 
 
 
 def _normalised(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Divide by the sum. Weights that add up to 1 already are left as they are, so that reading what was written changes no bit."""
+    """Divide by the sum; weights that add up to 1 are left alone, so that reading what was written changes no bit."""
     total = 0.0
     for weight in weights.tolist():
         total += weight

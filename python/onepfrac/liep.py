@@ -118,10 +118,10 @@ class Drawing:
 
 @dataclass(frozen=True)
 class LIEP:
-    """The local integration empirical distribution of one system: L perturbations epsilon, each of all its 6N parameters.
+    """The local integration empirical distribution of a system: L perturbations epsilon of all its 6N parameters.
 
-    Where the picture of a perturbed system is not inked enough, or the perturbed system diverges, its epsilon is drawn again.
-    The probabilities of a perturbed system are those of the unperturbed one.
+    Where the picture of a perturbed system is not inked enough, or the perturbed system diverges, its epsilon is
+    drawn again. The probabilities of a perturbed system are those of the unperturbed one.
 
     Parameters
     ----------
@@ -132,8 +132,8 @@ class LIEP:
     num_classes
         L, 1 .. 1 000 000.
     mode
-        ``"additive"`` (the paper): parameters plus epsilon, epsilon uniform in [-delta/2, delta/2). ``"multiplicative"`` (the
-        release): parameters times 1 + epsilon, epsilon uniform in [-delta, delta).
+        ``"additive"`` (the paper): parameters plus epsilon, epsilon uniform in [-delta/2, delta/2).
+        ``"multiplicative"`` (the release): parameters times 1 + epsilon, epsilon uniform in [-delta, delta).
     seed
         0..2**64-1.
     drawing
@@ -142,8 +142,8 @@ class LIEP:
     Raises
     ------
     TypeError, ValueError
-        If an argument is outside its range. `epsilon` and `maps`, which are drawn when first asked for, raise ValueError if a
-        class finds no perturbation in 1000 attempts.
+        If an argument is outside its range. `epsilon` and `maps`, which are drawn when first asked for, raise
+        ValueError if a class finds no perturbation in 1000 attempts.
     """
 
     ifs: IFS
@@ -193,9 +193,9 @@ class LIEP:
             failed = classes[~self.drawing.accepts(maps, self.ifs.probs, seeds[classes])]
             attempts[failed] += 1
             if failed.size and attempts[failed].max() >= MAX_ATTEMPTS:
+                hopeless = failed[attempts[failed].argmax()]
                 raise ValueError(
-                    f"no perturbation of class {failed[attempts[failed].argmax()]} was accepted in {MAX_ATTEMPTS} attempts:"
-                    f" with delta={self.delta} ({self.mode}) the perturbed systems diverge or ink no more than"
+                    f"no perturbation of class {hopeless} was accepted in {MAX_ATTEMPTS} attempts: with delta={self.delta} ({self.mode}) the perturbed systems diverge or ink no more than"
                     f" min_inked={self.drawing.min_inked} of their picture; choose another system, delta or min_inked"
                 )
             pending = np.concatenate([failed, waiting])
@@ -228,11 +228,14 @@ def draw_base_system(sigma: float, num_maps: int, seed: int, margin: float, draw
         If none is accepted in 1000 attempts.
     """
     for attempt in range(MAX_ATTEMPTS):
-        ifs = sample_ifs_attempt(sigma, num_maps, seed, margin, attempt)
+        try:
+            ifs = sample_ifs_attempt(sigma, num_maps, seed, margin, attempt)
+        except ValueError:  # the sigma-factor came out 0, so that all determinants are zero
+            continue
         maps = ifs.maps.astype(np.float32)[None]
         if drawing.accepts(maps, ifs.probs, keys(seed, Purpose.BASE_KEY, np.array([attempt])))[0]:
             return ifs
     raise ValueError(
-        f"no system with sigma={sigma} and num_maps={num_maps} was accepted in {MAX_ATTEMPTS} attempts: they ink no more than"
-        f" min_inked={drawing.min_inked} of their picture; choose another sigma or min_inked"
+        f"no system with sigma={sigma} and num_maps={num_maps} was accepted in {MAX_ATTEMPTS} attempts: they ink no more"
+        f" than min_inked={drawing.min_inked} of their picture; choose another sigma or min_inked"
     )

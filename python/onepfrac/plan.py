@@ -76,7 +76,7 @@ def labels_of(seed: int, num_classes: int, samples: NDArray[np.int64]) -> NDArra
 
 
 def image_seeds(seed: int, draws: str, labels: NDArray[np.int64], samples: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """Return the key of each image: decided by the class where ``draws="fixed"``, by the sample where ``draws="fresh"``."""
+    """Return the key of each image: decided by the class if ``draws="fixed"``, by the sample if ``draws="fresh"``."""
     if check_choice("draws", draws, DRAWS) == "fixed":
         return keys(seed, Purpose.CLASS_KEY, labels)
     return keys(seed, Purpose.SAMPLE_KEY, samples)

@@ -1,8 +1,9 @@
 """The stream: an endless iterable of whole batches whose order, and whose every image, is decided by the recipe alone.
 
-Sample i belongs to epoch ``i // L``; each epoch is a permutation of the classes. Global batch g holds the samples
-``g B .. (g + 1) B - 1`` with B = batch_size x ranks. A rank takes its contiguous share of it, a loader worker takes every W-th batch in
-turn. So the whole state of a stream is one integer, and the sequence of global batches is the same on any number of ranks and workers.
+Sample i belongs to epoch ``i // L``; each epoch is a permutation of the classes. Global batch g holds the samples ``g
+B .. (g + 1) B - 1`` with B = batch_size x ranks. A rank takes its contiguous share of it, a loader worker takes every
+W-th batch in turn. So the whole state of a stream is one integer, and the sequence of global batches is the same on
+any number of ranks and workers.
 """
 
 from __future__ import annotations
@@ -58,13 +59,14 @@ class Source(Protocol):
 class Stream(IterableDataset[Batch]):
     """Endless batches ``(images, labels)`` of a recipe, drawn as they are asked for.
 
-    The position belongs to the stream: leaving a loop and starting another goes on where the first one stopped. `state_dict` counts
-    the batches that were handed out, and no others.
+    The position belongs to the stream: leaving a loop and starting another goes on where the first one stopped.
+    `state_dict` counts the batches that were handed out, and no others.
 
-    In a ``DataLoader`` give ``batch_size=None`` (the stream makes whole batches) and keep one iterator: the loader's workers start
-    at the position that the stream has in the main process, every time that ``iter(loader)`` starts them, and do not move it. A
-    position reached through a plain loader is resumed by ``stream.load_state_dict(stream.state_at(samples))``; torchdata's
-    ``StatefulDataLoader`` keeps the state by itself.
+    In a ``DataLoader`` give ``batch_size=None`` (the stream makes whole batches) and keep one iterator: the loader's
+    workers start at the position that the stream has in the main process, every time that ``iter(loader)`` starts
+    them, and do not move it. A position reached through a plain loader is resumed by
+    ``stream.load_state_dict(stream.state_at(samples))``; torchdata's ``StatefulDataLoader`` keeps the state by
+    itself.
 
     Parameters
     ----------
@@ -75,14 +77,16 @@ class Stream(IterableDataset[Batch]):
     size
         Width and height of the images, 8..4096.
     augment
-        None: the whole canvas, resized with antialiasing; at ``size == recipe.canvas`` the canvas itself, exactly. ``"crop-flip"``:
-        RandomResizedCrop and both flips, each image by its own draws. Or an `onepfrac.augment.CropFlip` with other settings.
-        Resampling may differ in the last bits of gray between devices; positions, crops, flips and canvases do not.
+        None: the whole canvas, resized with antialiasing; at ``size == recipe.canvas`` the canvas itself, exactly.
+        ``"crop-flip"``: RandomResizedCrop and both flips, each image by its own draws. Or an
+        `onepfrac.augment.CropFlip` with other settings. Resampling may differ in the last bits of gray between
+        devices; positions, crops, flips and canvases do not.
     device
-        Where the batches are made and handed out: ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or a torch.device. On CUDA the next batches are
-        rendered ahead on a side stream.
+        Where the batches are made and handed out: ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or a torch.device. On CUDA the
+        next batches are rendered ahead on a side stream.
     draws
-        ``"fixed"``: each class has one image for ever. ``"fresh"``: every sample is a new chaos game with a new texture.
+        ``"fixed"``: each class has one image for ever. ``"fresh"``: every sample is a new chaos game with a new
+        texture.
     threads
         Threads that render on the CPU; None asks ``torch.get_num_threads()`` (1 in a loader's workers).
     dtype
@@ -92,7 +96,8 @@ class Stream(IterableDataset[Batch]):
     mean, std
         Images hold ``(v / 255 - mean) / std``; a number, or one for each channel. Unused where dtype is uint8.
     rank, world_size
-        This process's place. Default: torch.distributed if it is initialised, else the environment's RANK and WORLD_SIZE, else 0 of 1.
+        This process's place. Default: torch.distributed if it is initialised, else the environment's RANK and
+        WORLD_SIZE, else 0 of 1.
     prefetch
         Batches rendered ahead on CUDA, 0..64. On the CPU nothing is rendered ahead: use a loader with workers.
 
@@ -136,6 +141,13 @@ class Stream(IterableDataset[Batch]):
         self._std = _per_channel("std", std, self._channels, 0.0)
         self._rank, self._world_size = _place(rank, world_size)
         self._prefetch = check_int("prefetch", prefetch, 0, _MAX_PREFETCH)
+        alike = len(set(zip(self._mean, self._std, strict=True))) == 1
+        rows = 1 if alike else self._channels
+        self._table = gray_table(_DTYPES[self._dtype_name], self._mean[:rows], self._std[:rows])
+        if not torch.isfinite(self._table).all():
+            raise ValueError(
+                f"mean and std must keep the values finite in {self._dtype_name}, got {mean!r} and {std!r}"
+            )
         self._device = _device(device)
         self._pid = os.getpid()
         self._samples = 0
@@ -183,14 +195,14 @@ class Stream(IterableDataset[Batch]):
             self._resume = None
         if self._device.type == "cuda" and self._pid != os.getpid():
             raise RuntimeError(
-                f"device {str(self._device)!r} cannot be used in a forked process: use the stream without loader workers (on CUDA it"
-                " renders ahead by itself), or give the loader multiprocessing_context='spawn'"
+                f"device {str(self._device)!r} cannot be used in a forked process: use the stream without loader workers"
+                " (on CUDA it renders ahead by itself), or give the loader multiprocessing_context='spawn'"
             )
         ahead = _Ahead(self._make, workers, self._prefetch, _side(self._device, self._prefetch))
         return _Batches(self, ahead, worker, workers)
 
     def state_dict(self) -> dict[str, object]:
-        """Return the state after the last batch that was handed out: a JSON-able dict whose only moving part is ``samples``.
+        """Return the state after the last batch handed out: a JSON-able dict whose only moving part is ``samples``.
 
         Inside a loader's worker the state also names the worker, since its position counts whole rounds of all workers.
         """
@@ -249,8 +261,8 @@ class Stream(IterableDataset[Batch]):
         if "worker" in state and (get_worker_info() is None or state["worker"] != list(_worker())):
             here = f"worker {list(_worker())}" if get_worker_info() is not None else "no worker"
             raise ValueError(
-                f"state['worker'] {state['worker']!r} ([worker, workers]) is the state of one loader worker, this is {here}: resume a"
-                " loader's state with as many workers, or make the state of another loader with stream.state_at(samples)"
+                f"state['worker'] {state['worker']!r} ([worker, workers]) is the state of one loader worker, this is {here}:"
+                " resume a loader's state with as many workers, or make a state with stream.state_at(samples)"
             )
         if get_worker_info() is None:
             self._samples = position
@@ -279,8 +291,8 @@ class Stream(IterableDataset[Batch]):
         for key, value in here.items():
             if settings[key] != value or type(settings[key]) is not type(value):
                 raise ValueError(
-                    f"state['stream'][{key!r}] must be {value!r} as in this stream, got {settings[key]!r}; to go on at the same place"
-                    " with other settings, load stream.state_at(samples)"
+                    f"state['stream'][{key!r}] must be {value!r} as in this stream, got {settings[key]!r}; to go on at the"
+                    " same place with other settings, load stream.state_at(samples)"
                 )
 
     def _make(self, batch: int) -> Batch:
@@ -290,12 +302,10 @@ class Stream(IterableDataset[Batch]):
         canvas = self._recipe.canvas
         views = None if self._policy is None else self._policy.views(self._recipe.seed, plan.samples, canvas)
         interpolation = "bicubic" if self._policy is None else self._policy.interpolation
-        shared = len(set(zip(self._mean, self._std, strict=True))) == 1
-        rows = 1 if shared else self._channels
-        dtype = _DTYPES[self._dtype_name]
-        table = _moved(gray_table(dtype, self._mean[:rows], self._std[:rows]), self._device)
+        table = _moved(self._table, self._device)
         threads = torch.get_num_threads() if self._threads is None else self._threads
-        images = torch.empty((len(plan), self._channels, self._size, self._size), dtype=dtype, device=self._device)
+        shape = (len(plan), self._channels, self._size, self._size)
+        images = torch.empty(shape, dtype=table.dtype, device=self._device)
         chunk = max(1, _CANVAS_BYTES[self._device.type] // (canvas * canvas))
         for start in range(0, len(plan), chunk):
             part = slice(start, start + chunk)
@@ -314,13 +324,14 @@ class Stream(IterableDataset[Batch]):
 
     def __repr__(self) -> str:
         return (
-            f"Stream({self._recipe!r}, batch_size={self._batch_size}, size={self._size}, augment={describe_policy(self._policy)},"
-            f" device={str(self._device)!r}, draws={self._draws!r}, rank={self._rank}, world_size={self._world_size})"
+            f"Stream({self._recipe!r}, batch_size={self._batch_size}, size={self._size},"
+            f" augment={describe_policy(self._policy)}, device={str(self._device)!r}, draws={self._draws!r},"
+            f" rank={self._rank}, world_size={self._world_size})"
         )
 
 
 class _Batches(Iterator[Batch]):
-    """The batches of a stream from its position on. All iterators of a stream share the position, as readers share a file's."""
+    """The batches of a stream from its position on. All iterators of a stream share it, as readers share a file's."""
 
     def __init__(self, stream: Stream, ahead: _Ahead, worker: int, workers: int) -> None:
         self._stream = stream
@@ -345,7 +356,7 @@ class _Side(Protocol):
         """Return a mark of all that has been launched on the side."""
 
     def hand_over(self, batch: Batch, mark: object) -> None:
-        """Make the consumer's stream wait for the mark, and keep the batch's memory while the consumer's stream may use it."""
+        """Make the consumer's stream wait for the mark, and keep the batch's memory while that stream may use it."""
 
 
 class _Ahead:
@@ -405,10 +416,10 @@ class _SameSide:
 class _CudaSide:
     """A CUDA stream beside the consumer's.
 
-    Batches are allocated and written on the side stream. At the hand-over the consumer's current stream waits for the event recorded
-    after the batch, and ``record_stream`` tells the caching allocator that the memory may not be used again before the consumer's
-    work is done. A host that runs far ahead of the device would make the allocator grow by a batch each step, so it is held back when
-    the consumer's stream is more than ``depth + 1`` steps behind.
+    Batches are allocated and written on the side stream. At the hand-over the consumer's current stream waits for the
+    event recorded after the batch, and ``record_stream`` tells the caching allocator that the memory may not be used
+    again before the consumer's work is done. A host that runs far ahead of the device would make the allocator grow
+    by a batch each step, so it is held back when the consumer's stream is more than ``depth + 1`` steps behind.
     """
 
     def __init__(self, device: torch.device, depth: int) -> None:
@@ -493,7 +504,7 @@ def _per_channel(name: str, value: object, channels: int, low: float) -> tuple[f
 
 
 def _place(rank: int | None, world_size: int | None) -> tuple[int, int]:
-    """Return (rank, world_size) as given, else from torch.distributed, else from the launcher's environment, else (0, 1)."""
+    """Return (rank, world_size) as given, else from torch.distributed, else from the environment, else (0, 1)."""
     if (rank is None) != (world_size is None):
         raise ValueError(f"rank and world_size must be given together, got rank={rank!r}, world_size={world_size!r}")
     if rank is None:

@@ -22,8 +22,8 @@ def load_recipe(path: str | os.PathLike[str]) -> Recipe:
     FileNotFoundError, OSError
         If the file cannot be read.
     TypeError, ValueError
-        If it is too large, not JSON, of an unknown dataset or another format version, or has unknown, missing or illegal fields;
-        the message names the path.
+        If it is too large, not JSON, of an unknown dataset or another format version, or has unknown, missing or
+        illegal fields; the message names the path.
     """
     values = read_json_object(path)
     dataset = values.get("dataset")

@@ -26,8 +26,8 @@ _MARGIN = 0.1  # of the sigma-factor, as released
 class OnePFrac(Recipe):
     """The recipe of 1p-frac (Nakamura et al., "Scaling backwards: minimal synthetic pre-training?", ECCV 2024).
 
-    One system of a given sigma-factor is sampled; class c is the system perturbed by the c-th epsilon of its `LIEP`. The defaults
-    are the released generator's, with the paper's perturbation.
+    One system of a given sigma-factor is sampled; class c is the system perturbed by the c-th epsilon of its `LIEP`.
+    The defaults are the released generator's, with the paper's perturbation.
 
     Parameters
     ----------
@@ -51,7 +51,8 @@ class OnePFrac(Recipe):
     Raises
     ------
     TypeError, ValueError
-        If an argument is outside its range. Where no system or perturbation is accepted, the first use raises ValueError.
+        If an argument is outside its range. Where no system or perturbation is accepted, the first use raises
+        ValueError.
     """
 
     dataset: ClassVar[str] = "OnePFrac"
@@ -103,8 +104,8 @@ class OnePFrac(Recipe):
         samples
             Integers in 0..2**62-1, (B,). Sample i belongs to epoch ``i // num_classes``.
         draws
-            ``"fixed"``: each class has one image for ever, as in the paper. ``"fresh"``: every sample is a new chaos game with a
-            new texture.
+            ``"fixed"``: each class has one image for ever, as in the paper. ``"fresh"``: every sample is a new chaos
+            game with a new texture.
 
         Returns
         -------

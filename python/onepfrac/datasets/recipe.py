@@ -27,8 +27,8 @@ _Self = TypeVar("_Self", bound="Recipe")
 class Recipe(ABC):
     """The immutable description of a dataset; two equal recipes are the same dataset on every machine.
 
-    A recipe is a frozen dataclass whose fields are numbers and strings, checked when it is made. It says how samples are planned
-    (`plan`) and how planned pictures are drawn (`draw`); everything else follows from that.
+    A recipe is a frozen dataclass whose fields are numbers and strings, checked when it is made. It says how samples
+    are planned (`plan`) and how planned pictures are drawn (`draw`); everything else follows from that.
     """
 
     dataset: ClassVar[str]
@@ -40,7 +40,7 @@ class Recipe(ABC):
 
     @abstractmethod
     def prepare(self) -> None:
-        """Do what is done once for a dataset (drawing its systems), so that later calls are fast and its errors come early."""
+        """Do what is done once for a dataset (drawing its systems): later calls are fast, errors come early."""
 
     @abstractmethod
     def plan(self, samples: ArrayLike, draws: str = "fixed") -> Plan:
@@ -51,7 +51,7 @@ class Recipe(ABC):
         """Draw planned canvases: uint8 tensor (B, 1, canvas, canvas) on ``device``."""
 
     def to_json(self) -> str:
-        """Return the recipe as canonical JSON: sorted keys, no spaces, the format version and the dataset's name included."""
+        """Return the recipe as canonical JSON: sorted keys, no spaces, with the format version and the dataset's name."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
         return canonical_json({"format": FORMAT_VERSION, "dataset": self.dataset, **values})
 
