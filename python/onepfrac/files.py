@@ -49,7 +49,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def canonical_json(value: object) -> str:
-    """Return the one JSON text of ``value``: sorted keys, no spaces, ASCII, shortest floats; refuse NaN and infinities."""
+    """Return the one JSON text of ``value``: sorted keys, no spaces, ASCII, shortest floats, no NaN or infinity."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 

@@ -77,7 +77,7 @@ class IFS:
 
     @property
     def sigma_factor(self) -> float:
-        """``sum_j (s1_j + 2 s2_j)`` over the singular values of each A (Anderson and Farrell); 0..3N if none expands."""
+        """``sum_j (s1_j + 2 s2_j)`` of the singular values of each A (Anderson and Farrell); 0..3N if none expands."""
         total = 0.0
         for large, small in singular_values(self.maps).tolist():
             total += large + 2.0 * small

@@ -195,7 +195,8 @@ class LIEP:
             if failed.size and attempts[failed].max() >= MAX_ATTEMPTS:
                 hopeless = failed[attempts[failed].argmax()]
                 raise ValueError(
-                    f"no perturbation of class {hopeless} was accepted in {MAX_ATTEMPTS} attempts: with delta={self.delta} ({self.mode}) the perturbed systems diverge or ink no more than"
+                    f"no perturbation of class {hopeless} was accepted in {MAX_ATTEMPTS} attempts: with"
+                    f" delta={self.delta} ({self.mode}) the perturbed systems diverge or ink no more than"
                     f" min_inked={self.drawing.min_inked} of their picture; choose another system, delta or min_inked"
                 )
             pending = np.concatenate([failed, waiting])
@@ -236,6 +237,6 @@ def draw_base_system(sigma: float, num_maps: int, seed: int, margin: float, draw
         if drawing.accepts(maps, ifs.probs, keys(seed, Purpose.BASE_KEY, np.array([attempt])))[0]:
             return ifs
     raise ValueError(
-        f"no system with sigma={sigma} and num_maps={num_maps} was accepted in {MAX_ATTEMPTS} attempts: they ink no more"
-        f" than min_inked={drawing.min_inked} of their picture; choose another sigma or min_inked"
+        f"no system with sigma={sigma} and num_maps={num_maps} was accepted in {MAX_ATTEMPTS} attempts: they ink no"
+        f" more than min_inked={drawing.min_inked} of their picture; choose another sigma or min_inked"
     )

@@ -195,8 +195,8 @@ class Stream(IterableDataset[Batch]):
             self._resume = None
         if self._device.type == "cuda" and self._pid != os.getpid():
             raise RuntimeError(
-                f"device {str(self._device)!r} cannot be used in a forked process: use the stream without loader workers"
-                " (on CUDA it renders ahead by itself), or give the loader multiprocessing_context='spawn'"
+                f"device {str(self._device)!r} cannot be used in a forked process: use the stream without loader"
+                " workers (on CUDA it renders ahead by itself), or give the loader multiprocessing_context='spawn'"
             )
         ahead = _Ahead(self._make, workers, self._prefetch, _side(self._device, self._prefetch))
         return _Batches(self, ahead, worker, workers)
@@ -261,8 +261,8 @@ class Stream(IterableDataset[Batch]):
         if "worker" in state and (get_worker_info() is None or state["worker"] != list(_worker())):
             here = f"worker {list(_worker())}" if get_worker_info() is not None else "no worker"
             raise ValueError(
-                f"state['worker'] {state['worker']!r} ([worker, workers]) is the state of one loader worker, this is {here}:"
-                " resume a loader's state with as many workers, or make a state with stream.state_at(samples)"
+                f"state['worker'] {state['worker']!r} ([worker, workers]) is the state of one loader worker, this is"
+                f" {here}: resume a loader's state with as many workers, or make a state with stream.state_at(samples)"
             )
         if get_worker_info() is None:
             self._samples = position
@@ -291,8 +291,8 @@ class Stream(IterableDataset[Batch]):
         for key, value in here.items():
             if settings[key] != value or type(settings[key]) is not type(value):
                 raise ValueError(
-                    f"state['stream'][{key!r}] must be {value!r} as in this stream, got {settings[key]!r}; to go on at the"
-                    " same place with other settings, load stream.state_at(samples)"
+                    f"state['stream'][{key!r}] must be {value!r} as in this stream, got {settings[key]!r}; to go on"
+                    " at the same place with other settings, load stream.state_at(samples)"
                 )
 
     def _make(self, batch: int) -> Batch:

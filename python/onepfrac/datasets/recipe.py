@@ -51,7 +51,7 @@ class Recipe(ABC):
         """Draw planned canvases: uint8 tensor (B, 1, canvas, canvas) on ``device``."""
 
     def to_json(self) -> str:
-        """Return the recipe as canonical JSON: sorted keys, no spaces, with the format version and the dataset's name."""
+        """Return the recipe as canonical JSON: sorted keys, no spaces, with format version and dataset's name."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
         return canonical_json({"format": FORMAT_VERSION, "dataset": self.dataset, **values})
 
