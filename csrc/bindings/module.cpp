@@ -1,0 +1,28 @@
+// The extension module onepfrac._C. One file a topic; this one lists them.
+
+#include <pybind11/pybind11.h>
+
+#include "../chaos_game.h"
+
+namespace onepfrac {
+void bind_random(pybind11::module_& module);
+void bind_render(pybind11::module_& module);
+void bind_replay(pybind11::module_& module);
+}  // namespace onepfrac
+
+PYBIND11_MODULE(_C, module) {
+    module.doc() =
+        "The core of onepfrac. Arguments are checked here again, but the messages for people are the package's.";
+    module.attr("FORMAT_VERSION") = onepfrac::kFormatVersion;
+    module.attr("ORBITS") = onepfrac::kOrbits;
+    module.attr("BURN_IN") = onepfrac::kBurnIn;
+    module.attr("MAX_MAPS") = onepfrac::kMaxMaps;
+#if defined(ONEPFRAC_CUDA)
+    module.attr("CUDA_ARCHS") = ONEPFRAC_CUDA_ARCHS_STRING;
+#else
+    module.attr("CUDA_ARCHS") = "";
+#endif
+    onepfrac::bind_random(module);
+    onepfrac::bind_render(module);
+    onepfrac::bind_replay(module);
+}

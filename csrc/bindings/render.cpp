@@ -1,0 +1,182 @@
+// Systems in, pictures out: packing, the CPU and CUDA executors, and the kernel body on the host.
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <cmath>
+#include <limits>
+#include <string>
+
+#include "../cpu/executor.h"
+#include "../cuda/executor.h"
+#include "../host_block.h"
+#include "../packing.h"
+#include "array_view.h"
+
+namespace py = pybind11;
+
+namespace onepfrac {
+
+namespace {
+
+using Floats = py::array_t<float, py::array::c_style>;
+using Doubles = py::array_t<double, py::array::c_style>;
+using Seeds = py::array_t<std::uint64_t, py::array::c_style>;
+using Words = py::array_t<std::uint32_t, py::array::c_style>;
+
+void require(bool condition, const std::string& message) {
+    if (!condition) throw py::value_error(message);
+}
+
+// maps (B, N, 2, 3), probs (B, N), seeds (B,) -> (B, kSystemWords)
+Words pack_systems(const Floats& maps, const Doubles& probs, const Seeds& seeds) {
+    require(maps.ndim() == 4 && maps.shape(2) == 2 && maps.shape(3) == 3, "maps must have shape (B, N, 2, 3)");
+    const py::ssize_t batch = maps.shape(0), num_maps = maps.shape(1);
+    require(num_maps >= 1 && num_maps <= kMaxMaps, "maps must hold 1 to 16 maps a system");
+    require(probs.ndim() == 2 && probs.shape(0) == batch && probs.shape(1) == num_maps, "probs must have shape (B, N)");
+    require(seeds.ndim() == 1 && seeds.shape(0) == batch, "seeds must have shape (B,)");
+
+    Words packed({batch, py::ssize_t{kSystemWords}});
+    auto* systems = reinterpret_cast<System*>(packed.mutable_data());
+    const auto n = static_cast<std::size_t>(num_maps);
+    for (py::ssize_t i = 0; i < batch; ++i) {
+        const std::span<const float> map(maps.data() + i * num_maps * 6, 6 * n);
+        const std::span<const double> probabilities(probs.data() + i * num_maps, n);
+        for (const float v : map) require(std::isfinite(v), "maps[" + std::to_string(i) + "] must be finite");
+        double total = 0.0;
+        for (const double p : probabilities) {
+            require(std::isfinite(p) && p >= 0.0, "probs[" + std::to_string(i) + "] must be finite and not negative");
+            total += p;
+        }
+        require(total > 0.0 && std::isfinite(total), "probs[" + std::to_string(i) + "] must have a positive sum");
+        systems[i] = pack_system(map, probabilities, seeds.data()[i]);
+    }
+    return packed;
+}
+
+const System* systems_of(const ArrayView& view) {
+    require(view.kind == ArrayView::Kind::kUnsigned || view.kind == ArrayView::Kind::kSigned,
+            "systems must be integers");
+    require(view.bits == 32 && view.shape.size() == 2 && view.shape[1] == kSystemWords && view.contiguous(),
+            "systems must be what pack_systems returns");
+    return static_cast<const System*>(view.data);
+}
+
+py::array_t<bool> diverge(const Words& packed, int num_maps) {
+    const ArrayView view = view_of(packed, "systems");
+    const System* systems = systems_of(view);
+    require(num_maps >= 1 && num_maps <= kMaxMaps, "num_maps must be 1 to 16");
+    py::array_t<bool> out(view.shape[0]);
+    bool* result = out.mutable_data();
+    const py::gil_scoped_release released;
+    for (std::int64_t i = 0; i < view.shape[0]; ++i) result[i] = diverges(systems[i], num_maps);
+    return out;
+}
+
+PixelType pixel_type_of(const ArrayView& out) {
+    if (out.kind == ArrayView::Kind::kUnsigned && out.bits == 8) return PixelType::kUint8;
+    if (out.kind == ArrayView::Kind::kFloat && out.bits == 16) return PixelType::kFloat16;
+    if (out.kind == ArrayView::Kind::kBfloat && out.bits == 16) return PixelType::kBfloat16;
+    if (out.kind == ArrayView::Kind::kFloat && out.bits == 32) return PixelType::kFloat32;
+    throw py::value_error("out must be uint8, float16, bfloat16 or float32, got " + out.dtype_name());
+}
+
+// What every executor takes, checked.
+struct Request {
+    ArrayView systems, out;
+    RenderJob job;
+};
+
+Request make_request(const py::object& systems, const py::object& out, int num_maps, std::int64_t points, int pad,
+                     int brush) {
+    Request r{view_of(systems, "systems"), view_of(out, "out"), {}};
+    const System* packed = systems_of(r.systems);
+    require(r.out.shape.size() == 4 && r.out.shape[1] == 1 && r.out.shape[2] == r.out.shape[3] &&
+                r.out.shape[0] == r.systems.shape[0],
+            "out must have shape (B, 1, size, size)");
+    require(r.out.contiguous(), "out must be contiguous");
+    require(!r.out.read_only, "out must be writable");
+    require(r.out.cuda == r.systems.cuda && (!r.out.cuda || r.out.device == r.systems.device),
+            "systems and out must be on the same device");
+    const std::int64_t size = r.out.shape[2];
+    require(size >= 8 && size <= 4096, "size must be 8 to 4096");
+    require(pad >= 0 && 2 * pad < size, "pad must be 0 or more and less than size / 2");
+    require(points >= 1 && points <= 1'000'000'000, "points must be 1 to 1 000 000 000");
+    require(num_maps >= 1 && num_maps <= kMaxMaps, "num_maps must be 1 to 16");
+    require(brush >= 0 && brush <= 3, "brush must be 0 to 3");
+    require(r.out.shape[0] <= std::numeric_limits<std::int32_t>::max(), "the batch is too large");
+    r.job = {.systems = packed,
+             .batch = r.out.shape[0],
+             .num_maps = num_maps,
+             .points = static_cast<std::uint32_t>(points),
+             .size = static_cast<int>(size),
+             .pad = pad,
+             .brush = static_cast<Brush>(brush),
+             .type = pixel_type_of(r.out),
+             .out = static_cast<std::byte*>(r.out.data)};
+    return r;
+}
+
+BlockJob block_job(const RenderJob& job, int band_rows) {
+    return {.systems = job.systems,
+            .num_maps = job.num_maps,
+            .points = job.points,
+            .size = job.size,
+            .pad = job.pad,
+            .brush = job.brush,
+            .type = job.type,
+            .out = job.out,
+            .band_rows = band_rows};
+}
+
+void render(const py::object& systems, const py::object& out, int num_maps, std::int64_t points, int pad, int brush,
+            int threads, const std::string& simd, std::uintptr_t stream) {
+    const Request r = make_request(systems, out, num_maps, points, pad, brush);
+    require(threads >= 1, "threads must be 1 or more");
+    const py::gil_scoped_release released;
+    if (r.out.cuda) {
+#if defined(ONEPFRAC_CUDA)
+        render_cuda(block_job(r.job, r.job.size), r.job.batch, r.out.device, stream);
+#else
+        static_cast<void>(stream);
+        throw std::runtime_error("this build has no CUDA kernels (ONEPFRAC_CUDA=0)");
+#endif
+    } else {
+        render_cpu(r.job, threads, simd);
+    }
+}
+
+void render_on_host_block(const py::object& systems, const py::object& out, int num_maps, std::int64_t points, int pad,
+                          int brush, int threads, int band_rows, bool reverse) {
+    const Request r = make_request(systems, out, num_maps, points, pad, brush);
+    require(!r.out.cuda, "out must be on the CPU");
+    require(threads >= 1 && band_rows >= 1, "threads and band_rows must be 1 or more");
+    const py::gil_scoped_release released;
+    render_host_block(block_job(r.job, band_rows), r.job.batch, threads, reverse);
+}
+
+int device_count() {
+#if defined(ONEPFRAC_CUDA)
+    return cuda_device_count();
+#else
+    return 0;
+#endif
+}
+
+}  // namespace
+
+void bind_render(py::module_& module) {
+    module.attr("SYSTEM_WORDS") = kSystemWords;
+    module.def("pack_systems", &pack_systems, py::arg("maps"), py::arg("probs"), py::arg("seeds"));
+    module.def("diverges", &diverge, py::arg("systems"), py::arg("num_maps"));
+    module.def("render", &render, py::arg("systems"), py::arg("out"), py::arg("num_maps"), py::arg("points"),
+               py::arg("pad"), py::arg("brush"), py::arg("threads"), py::arg("simd"), py::arg("stream"));
+    module.def("render_host_block", &render_on_host_block, py::arg("systems"), py::arg("out"), py::arg("num_maps"),
+               py::arg("points"), py::arg("pad"), py::arg("brush"), py::arg("threads"), py::arg("band_rows"),
+               py::arg("reverse"));
+    module.def("simd_levels", &simd_levels);
+    module.def("cuda_device_count", &device_count);
+}
+
+}  // namespace onepfrac

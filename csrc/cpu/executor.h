@@ -1,0 +1,19 @@
+// The CPU executor: images over threads, orbits over SIMD lanes.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "render_image.h"
+
+namespace onepfrac {
+
+// The instruction sets that this build and this processor share, weakest first: "scalar", "avx2", "avx512".
+std::vector<std::string> simd_levels();
+
+// Renders the whole job on at most `threads` threads. `level` caps the instruction set: one of "scalar", "avx2",
+// "avx512", or empty for the best there is. All levels give the same bits.
+void render_cpu(const RenderJob& job, int threads, std::string_view level);
+
+}  // namespace onepfrac

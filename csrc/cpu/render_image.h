@@ -1,0 +1,434 @@
+// One image on the CPU, in lanes of L: chaos game, bounds, inking, brush, pixels.
+//
+// The points of an image are computed once and kept in a buffer (they fit the L2 cache), so that inking, which needs
+// their bounds, only reads them. Where a buffer would be too large, or a point is not finite, the orbits are walked
+// twice instead, with a check a point. Inking stores one byte a point, without reading it first; the bytes are then
+// gathered into the bit canvas. Canvases whose bytes would not fit the cache are inked in bits.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "../canvas.h"
+#include "../chaos_game.h"
+#include "../pixels.h"
+
+namespace onepfrac {
+
+struct RenderJob {
+    const System* systems;  // [batch]
+    std::int64_t batch;
+    int num_maps;
+    std::uint32_t points;  // an image
+    int size;              // of the square canvas, in pixels
+    int pad;               // in pixels
+    Brush brush;
+    PixelType type;
+    std::byte* out;  // [batch, size, size]
+};
+
+inline constexpr std::uint32_t kMaxBufferedPoints = 1U << 18;
+inline constexpr int kMaxByteCanvas = 1024;
+
+// The memory that one thread needs for one image, in parts of whole cache lines.
+struct ScratchLayout {
+    std::size_t coordinates;  // floats an axis
+    int byte_stride;          // of the byte canvas, which has a spare row above and a spare column on the right
+    std::size_t bytes_offset, canvas_offset, texture_offset, size;
+};
+
+inline ScratchLayout scratch_layout(const RenderJob& job) {
+    const auto whole_lines = [](std::size_t bytes) { return (bytes + 63) / 64 * 64; };
+    ScratchLayout layout{};
+    if (job.points <= kMaxBufferedPoints) {
+        layout.coordinates = job.points / kOrbits * kOrbits + (job.points % kOrbits != 0 ? kOrbits : 0);
+    }
+    layout.bytes_offset = whole_lines(2 * sizeof(float) * layout.coordinates);
+    layout.byte_stride = (job.size + 1 + 31) / 32 * 32;
+    const std::size_t rows = static_cast<std::size_t>(job.size) + 1;
+    const std::size_t bytes = job.size <= kMaxByteCanvas ? rows * static_cast<std::size_t>(layout.byte_stride) : 0;
+    layout.canvas_offset = layout.bytes_offset + whole_lines(bytes);
+    const std::size_t canvas =
+        sizeof(std::uint32_t) * static_cast<std::size_t>(job.size) * static_cast<std::size_t>(words_per_row(job.size));
+    layout.texture_offset = layout.canvas_offset + whole_lines(canvas);
+    layout.size = layout.texture_offset + (job.brush == Brush::kPatch ? whole_lines(canvas) + 64 * 4 * 4 : 0);
+    return layout;
+}
+
+using RenderImage = void (*)(const RenderJob& job, const System& system, const ScratchLayout& layout,
+                             std::byte* scratch, std::byte* out);
+
+void render_image_scalar(const RenderJob&, const System&, const ScratchLayout&, std::byte* scratch, std::byte* out);
+void render_image_avx2(const RenderJob&, const System&, const ScratchLayout&, std::byte* scratch, std::byte* out);
+void render_image_avx512(const RenderJob&, const System&, const ScratchLayout&, std::byte* scratch, std::byte* out);
+
+// How many vectors of orbits are walked side by side, to hide the latency of the recurrence.
+inline constexpr int kVectors = 4;
+
+// The map that a draw chooses, in lanes: one of two.
+template <class L>
+struct ChooseOfTwo {
+    Map<typename L::F> first, second;
+    typename L::U threshold;
+
+    ONEPFRAC_FN explicit ChooseOfTwo(const System& s, int /*num_maps*/)
+        : first{L::splat(s.a[0]), L::splat(s.b[0]), L::splat(s.e[0]),
+                L::splat(s.c[0]), L::splat(s.d[0]), L::splat(s.f[0])},
+          second{L::splat(s.a[1]), L::splat(s.b[1]), L::splat(s.e[1]),
+                 L::splat(s.c[1]), L::splat(s.d[1]), L::splat(s.f[1])},
+          threshold(L::splat_u(s.threshold[0])) {}
+
+    ONEPFRAC_FN Map<typename L::F> at(typename L::U draw) const {
+        const typename L::M is_first = L::less(draw, threshold);
+        return {L::select(is_first, first.a, second.a), L::select(is_first, first.b, second.b),
+                L::select(is_first, first.e, second.e), L::select(is_first, first.c, second.c),
+                L::select(is_first, first.d, second.d), L::select(is_first, first.f, second.f)};
+    }
+};
+
+// The same for any number of maps: the thresholds above the draw are counted, and the maps stand in the tables in
+// reverse, so that the count is the index.
+template <class L, class Table>
+struct ChooseOfMany {
+    struct Reversed {
+        alignas(64) float value[kMaxMaps];
+        ONEPFRAC_FN Reversed(const float* values, int num_maps) {
+            for (int j = 0; j < kMaxMaps; ++j) value[j] = j < num_maps ? values[num_maps - 1 - j] : 0.0F;
+        }
+    };
+    Reversed ra, rb, re, rc, rd, rf;
+    Table a, b, e, c, d, f;
+    typename L::U threshold[kMaxMaps];
+    int num_thresholds;
+
+    ONEPFRAC_FN explicit ChooseOfMany(const System& s, int num_maps)
+        : ra(s.a, num_maps),
+          rb(s.b, num_maps),
+          re(s.e, num_maps),
+          rc(s.c, num_maps),
+          rd(s.d, num_maps),
+          rf(s.f, num_maps),
+          a(ra.value),
+          b(rb.value),
+          e(re.value),
+          c(rc.value),
+          d(rd.value),
+          f(rf.value),
+          num_thresholds(num_maps - 1) {
+        for (int j = 0; j < num_thresholds; ++j) threshold[j] = L::splat_u(s.threshold[j]);
+    }
+    ChooseOfMany(const ChooseOfMany&) = delete;
+    ChooseOfMany& operator=(const ChooseOfMany&) = delete;
+
+    ONEPFRAC_FN Map<typename L::F> at(typename L::U draw) const {
+        typename L::U above = L::splat_u(0U);
+        for (int j = 0; j < num_thresholds; ++j) above = L::add_mask(above, L::less(draw, threshold[j]));
+        return {a.at(above), b.at(above), e.at(above), c.at(above), d.at(above), f.at(above)};
+    }
+};
+
+template <class L>
+using Points = Point<typename L::F>[kVectors];
+
+// Walks kVectors x kWidth orbits from `first_orbit` on and hands every step's points to visit. Lanes whose orbit has
+// one point less than others get a point of the group once more, which changes neither bounds nor ink. Returns
+// whether all ended finite.
+template <class L, class Chooser, class Visit>
+ONEPFRAC_FN bool walk_group(const Chooser& chooser, const System& system, std::uint32_t first_orbit,
+                            std::uint32_t points, Visit&& visit) {
+    using U = typename L::U;
+    const std::uint32_t common = points / kOrbits;  // points that every orbit draws
+    const std::uint32_t rest = points % kOrbits;    // orbits that draw one more
+    const std::uint32_t steps = kBurnIn + common;
+    const bool one_more = first_orbit < rest;
+    if (common == 0 && !one_more) return true;
+
+    Points<L> p;
+    U orbit[kVectors];
+    for (int g = 0; g < kVectors; ++g) {
+        p[g] = {L::splat(system.start[0]), L::splat(system.start[1])};
+        orbit[g] = L::add(L::iota(), L::splat_u(first_orbit + static_cast<std::uint32_t>(g * L::kWidth)));
+    }
+    const U purpose = L::splat_u(static_cast<std::uint32_t>(Purpose::kOrbit));
+    const U zero = L::splat_u(0U);
+    const std::uint32_t total = steps + (one_more ? 1U : 0U);
+    for (std::uint32_t first = 0; first < total; first += kStepsPerBlock) {
+        PhiloxBlock<L> block[kVectors];
+        for (int g = 0; g < kVectors; ++g) {
+            block[g] = philox4x32<L>(L::splat_u(first / kStepsPerBlock), orbit[g], purpose, zero, system.key);
+        }
+#pragma GCC unroll 8
+        for (std::uint32_t s = 0; s < kStepsPerBlock; ++s) {
+            if (first + s >= total) break;
+#pragma GCC unroll 4
+            for (int g = 0; g < kVectors; ++g) {
+                const U word = block[g].word[s / 2];
+                const U draw = s % 2 == 0 ? L::bit_and(word, L::splat_u(0xFFFFU)) : L::template shift_right<16>(word);
+                p[g] = apply<L>(chooser.at(draw), p[g]);
+            }
+            if (first + s == steps) {
+                const Point<typename L::F> valid{L::splat(L::first(p[0].x)), L::splat(L::first(p[0].y))};
+                for (int g = 0; g < kVectors; ++g) {
+                    const std::uint32_t lane0 = first_orbit + static_cast<std::uint32_t>(g * L::kWidth);
+                    const typename L::M draws = L::from_lane(rest > lane0 ? rest - lane0 : 0U);
+                    p[g] = {L::select(draws, p[g].x, valid.x), L::select(draws, p[g].y, valid.y)};
+                }
+            }
+            if (first >= kBurnIn) visit(p);
+        }
+    }
+    typename L::M finite = L::mask_all();
+    for (int g = 0; g < kVectors; ++g) finite = L::mask_and(finite, L::finite(p[g].x, p[g].y));
+    return L::all(finite);
+}
+
+template <class L, class Chooser, class Visit>
+ONEPFRAC_FN bool walk_all(const Chooser& chooser, const System& system, std::uint32_t points, Visit&& visit) {
+    bool finite = true;
+    for (std::uint32_t orbit = 0; orbit < kOrbits; orbit += kVectors * L::kWidth) {
+        finite = walk_group<L>(chooser, system, orbit, points, visit) && finite;
+    }
+    return finite;
+}
+
+template <class L>
+struct LaneBounds {
+    typename L::F x_min = L::splat(__builtin_inff()), x_max = L::splat(-__builtin_inff());
+    typename L::F y_min = x_min, y_max = x_max;
+
+    ONEPFRAC_FN void add(const Points<L>& p) {
+        static_assert(kVectors == 4);
+        x_min = L::min(x_min, L::min(L::min(p[0].x, p[1].x), L::min(p[2].x, p[3].x)));
+        x_max = L::max(x_max, L::max(L::max(p[0].x, p[1].x), L::max(p[2].x, p[3].x)));
+        y_min = L::min(y_min, L::min(L::min(p[0].y, p[1].y), L::min(p[2].y, p[3].y)));
+        y_max = L::max(y_max, L::max(L::max(p[0].y, p[1].y), L::max(p[2].y, p[3].y)));
+    }
+
+    ONEPFRAC_FN void add_finite(const Points<L>& p) {
+        for (int g = 0; g < kVectors; ++g) {
+            const typename L::M finite = L::finite(p[g].x, p[g].y);
+            x_min = L::min(x_min, L::select(finite, p[g].x, x_min));
+            x_max = L::max(x_max, L::select(finite, p[g].x, x_max));
+            y_min = L::min(y_min, L::select(finite, p[g].y, y_min));
+            y_max = L::max(y_max, L::select(finite, p[g].y, y_max));
+        }
+    }
+
+    ONEPFRAC_FN Bounds reduce() const {
+        float value[4][L::kWidth];
+        L::store(value[0], x_min);
+        L::store(value[1], x_max);
+        L::store(value[2], y_min);
+        L::store(value[3], y_max);
+        Bounds bounds{value[0][0], value[1][0], value[2][0], value[3][0]};
+        for (int i = 1; i < L::kWidth; ++i) {
+            bounds.x_min = value[0][i] < bounds.x_min ? value[0][i] : bounds.x_min;
+            bounds.x_max = value[1][i] > bounds.x_max ? value[1][i] : bounds.x_max;
+            bounds.y_min = value[2][i] < bounds.y_min ? value[2][i] : bounds.y_min;
+            bounds.y_max = value[3][i] > bounds.y_max ? value[3][i] : bounds.y_max;
+        }
+        return bounds;
+    }
+};
+
+template <class L>
+struct LaneAxis {
+    typename L::F origin, scale, offset;
+    ONEPFRAC_FN explicit LaneAxis(const Axis& axis)
+        : origin(L::splat(axis.origin)), scale(L::splat(axis.scale)), offset(L::splat(axis.offset)) {}
+    ONEPFRAC_FN typename L::U to_pixel(typename L::F v) const {
+        return L::truncate(L::fma(L::subtract(v, origin), scale, offset));
+    }
+};
+
+// Inks into bytes, 255 where inked. Rows run from the top of the picture, like the canvas.
+template <class L>
+struct ByteInk {
+    LaneAxis<L> x, y;
+    std::uint8_t* bottom;  // the row of py = 0
+    int stride;
+
+    ONEPFRAC_FN void add(const Point<typename L::F>& p) const {
+        alignas(64) std::uint32_t cells[L::kWidth];
+        L::store_u(cells, L::cell(x.to_pixel(p.x), y.to_pixel(p.y), -stride));
+#pragma GCC unroll 16
+        for (int i = 0; i < L::kWidth; ++i) bottom[static_cast<std::int32_t>(cells[i])] = 255;
+    }
+};
+
+// Inks into the bit canvas.
+template <class L>
+struct BitInk {
+    LaneAxis<L> x, y;
+    std::uint32_t* canvas;
+    int size, stride;
+
+    ONEPFRAC_FN void add(const Point<typename L::F>& p) const {
+        std::uint32_t px[L::kWidth], py[L::kWidth];
+        L::store_u(px, x.to_pixel(p.x));
+        L::store_u(py, y.to_pixel(p.y));
+        const auto end = static_cast<std::uint32_t>(size);
+        for (int i = 0; i < L::kWidth; ++i) {
+            if (px[i] < end && py[i] < end) {
+                const std::int64_t row = size - 1 - static_cast<int>(py[i]);
+                canvas[row * stride + static_cast<int>(px[i] / 32U)] |= 1U << (px[i] % 32U);
+            }
+        }
+    }
+};
+
+// Calls ink.add for every point of the image: from the buffer, or from orbits walked once more.
+template <class L, class Ink>
+ONEPFRAC_FN void ink_buffer(const Ink& ink, const float* xs, const float* ys, std::size_t count) {
+    for (std::size_t i = 0; i < count; i += L::kWidth) ink.add({L::load(xs + i), L::load(ys + i)});
+}
+
+template <class L, class Chooser, class Ink>
+ONEPFRAC_FN void ink_again(const Chooser& chooser, const System& system, std::uint32_t points, const Ink& ink) {
+    walk_all<L>(chooser, system, points, [&](const Points<L>& p) {
+        for (int g = 0; g < kVectors; ++g) {
+            if (L::all(L::finite(p[g].x, p[g].y))) {
+                ink.add(p[g]);
+                continue;
+            }
+            float x[L::kWidth], y[L::kWidth];
+            L::store(x, p[g].x);
+            L::store(y, p[g].y);
+            for (int i = 0; i < L::kWidth; ++i) {
+                if (is_finite({x[i], y[i]})) ink.add({L::splat(x[i]), L::splat(y[i])});
+            }
+        }
+    });
+}
+
+// Chaos game, bounds and ink: leaves the inked points in `canvas`.
+template <class L, class Chooser>
+__attribute__((noinline)) void draw_points(const RenderJob& job, const System& system, const ScratchLayout& layout,
+                                           std::byte* scratch, std::uint32_t* canvas) {
+    const Chooser chooser(system, job.num_maps);
+    auto* xs = reinterpret_cast<float*>(scratch);
+    float* ys = xs + layout.coordinates;
+
+    LaneBounds<L> lane_bounds;
+    std::size_t count = 0;
+    bool buffered = layout.coordinates > 0;
+    if (buffered) {
+        buffered = walk_all<L>(chooser, system, job.points, [&](const Points<L>& p) {
+            for (int g = 0; g < kVectors; ++g) {
+                L::store(xs + count + g * L::kWidth, p[g].x);
+                L::store(ys + count + g * L::kWidth, p[g].y);
+            }
+            count += kVectors * L::kWidth;
+            lane_bounds.add(p);
+        });
+    }
+    if (!buffered) {
+        lane_bounds = LaneBounds<L>();
+        walk_all<L>(chooser, system, job.points, [&](const Points<L>& p) { lane_bounds.add_finite(p); });
+    }
+    const Bounds bounds = lane_bounds.reduce();
+    const LaneAxis<L> x(make_axis(bounds.x_min, bounds.x_max, job.size, job.pad));
+    const LaneAxis<L> y(make_axis(bounds.y_min, bounds.y_max, job.size, job.pad));
+
+    const int stride = words_per_row(job.size);
+    if (job.size <= kMaxByteCanvas) {
+        auto* bytes = reinterpret_cast<std::uint8_t*>(scratch + layout.bytes_offset);
+        const std::int64_t byte_stride = layout.byte_stride;
+        __builtin_memset(bytes, 0, static_cast<std::size_t>((job.size + 1) * byte_stride));
+        const ByteInk<L> ink{x, y, bytes + job.size * byte_stride, layout.byte_stride};
+        if (buffered) {
+            ink_buffer<L>(ink, xs, ys, count);
+        } else {
+            ink_again<L>(chooser, system, job.points, ink);
+        }
+        for (int row = 0; row < job.size; ++row) {
+            const std::uint8_t* from = bytes + (row + 1) * byte_stride;
+            for (int j = 0; j < stride; ++j) {
+                canvas[row * stride + j] = L::bits_of_bytes(from + 32 * j) & columns_of_word(job.size, j);
+            }
+        }
+    } else {
+        __builtin_memset(canvas, 0, sizeof(std::uint32_t) * static_cast<std::size_t>(job.size * stride));
+        const BitInk<L> ink{x, y, canvas, job.size, stride};
+        if (buffered) {
+            ink_buffer<L>(ink, xs, ys, count);
+        } else {
+            ink_again<L>(chooser, system, job.points, ink);
+        }
+    }
+}
+
+template <class L>
+void draw_texture(const System& system, std::int64_t words, std::uint32_t* texture) {
+    for (std::int64_t first = 0; 4 * first < words; first += L::kWidth) {
+        const PhiloxBlock<L> block =
+            texture_words<L>(L::add(L::iota(), L::splat_u(static_cast<std::uint32_t>(first))), system.key);
+        std::uint32_t word[4][L::kWidth];
+        for (int q = 0; q < 4; ++q) L::store_u(word[q], block.word[q]);
+        for (int i = 0; i < L::kWidth; ++i) {
+            for (int q = 0; q < 4; ++q) texture[4 * (first + i) + q] = word[q][i];
+        }
+    }
+}
+
+// Writes the pixels of one word: `columns` of them.
+template <class L>
+ONEPFRAC_FN void write_pixels(std::uint32_t word, int columns, PixelType type, std::uint32_t ink, std::byte* out) {
+    switch (type) {
+        case PixelType::kUint8: {
+            auto* pixels = reinterpret_cast<std::uint8_t*>(out);
+            if (columns >= 32) {
+                L::bytes_of_bits(word, static_cast<std::uint8_t>(ink), pixels);
+            } else {
+                for (int i = 0; i < columns; ++i) pixels[i] = static_cast<std::uint8_t>(((word >> i) & 1U) * ink);
+            }
+            break;
+        }
+        case PixelType::kFloat16:
+        case PixelType::kBfloat16: {
+            auto* pixels = reinterpret_cast<std::uint16_t*>(out);
+            const int end = columns < 32 ? columns : 32;
+            for (int i = 0; i < end; ++i) pixels[i] = static_cast<std::uint16_t>(((word >> i) & 1U) * ink);
+            break;
+        }
+        case PixelType::kFloat32: {
+            auto* pixels = reinterpret_cast<std::uint32_t*>(out);
+            const int end = columns < 32 ? columns : 32;
+            for (int i = 0; i < end; ++i) pixels[i] = ((word >> i) & 1U) * ink;
+            break;
+        }
+    }
+}
+
+template <class L>
+void render_image(const RenderJob& job, const System& system, const ScratchLayout& layout, std::byte* scratch,
+                  std::byte* out) {
+    auto* canvas = reinterpret_cast<std::uint32_t*>(scratch + layout.canvas_offset);
+    auto* texture = reinterpret_cast<std::uint32_t*>(scratch + layout.texture_offset);
+    if (job.num_maps == 2) {
+        draw_points<L, ChooseOfTwo<L>>(job, system, layout, scratch, canvas);
+    } else if (job.num_maps <= 8) {
+        draw_points<L, ChooseOfMany<L, typename L::Table8>>(job, system, layout, scratch, canvas);
+    } else {
+        draw_points<L, ChooseOfMany<L, typename L::Table16>>(job, system, layout, scratch, canvas);
+    }
+
+    const int stride = words_per_row(job.size);
+    const bool textured = job.brush == Brush::kPatch;
+    if (textured) draw_texture<L>(system, static_cast<std::int64_t>(job.size) * stride, texture);
+    const std::uint32_t mask = brush_mask(job.brush, system.key);
+    const std::uint32_t ink = ink_bits(job.type);
+    const std::int64_t pixel = bytes_per_pixel(job.type);
+    for (int row = 0; row < job.size; ++row) {
+        for (int j = 0; j < stride; ++j) {
+            const std::int64_t at = static_cast<std::int64_t>(row) * stride + j;
+            std::uint32_t word = canvas[at];
+            if (job.brush != Brush::kPoint) word = brushed_word(canvas, stride, 0, job.size, row, j, mask);
+            if (textured) word &= texture[at];
+            write_pixels<L>(word, job.size - 32 * j, job.type, ink,
+                            out + (static_cast<std::int64_t>(row) * job.size + 32 * j) * pixel);
+        }
+    }
+}
+
+}  // namespace onepfrac

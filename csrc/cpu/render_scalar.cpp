@@ -1,0 +1,11 @@
+#include "lanes_scalar.h"
+#include "render_image.h"
+
+namespace onepfrac {
+
+void render_image_scalar(const RenderJob& job, const System& system, const ScratchLayout& layout, std::byte* scratch,
+                         std::byte* out) {
+    render_image<CpuScalarLanes>(job, system, layout, scratch, out);
+}
+
+}  // namespace onepfrac

@@ -1,0 +1,12 @@
+// The kernel body run serially on the host: what the tests compare with the CPU renderer where there is no GPU.
+#pragma once
+
+#include "block.h"
+
+namespace onepfrac {
+
+// Runs every block of a job, `threads` threads a block, one after the other. `reverse` runs the threads of each phase
+// from the last to the first: the result must not depend on their order.
+void render_host_block(const BlockJob& job, std::int64_t batch, int threads, bool reverse);
+
+}  // namespace onepfrac
