@@ -122,9 +122,10 @@ class BuildExtension(build_ext):
             start = time.perf_counter()
             found = [one for one in map(compilation, ext.sources) if one is not None]
             stale = [one for one in found if self.force or not one.is_fresh()]
-            # The slowest first: CUDA files are compiled once an architecture.
+            # The slowest first: CUDA files, compiled once an architecture, then the unrolled vector loops.
+            stale.sort(key=lambda one: (not one.source.endswith(".cu"), -toolchain.link_order(one.source)[0]))
             with ThreadPoolExecutor(max(1, processors)) as pool:
-                jobs = [pool.submit(one.run) for one in sorted(stale, key=lambda one: not one.source.endswith(".cu"))]
+                jobs = [pool.submit(one.run) for one in stale]
                 try:
                     for job in jobs:
                         job.result()
