@@ -52,7 +52,8 @@ class IFS:
             index = int(np.flatnonzero(~np.isfinite(checked).all(axis=(1, 2)))[0])
             raise ValueError(f"maps must be finite, got maps[{index}] = {checked[index].tolist()}")
         if probs is None:
-            weights = np.abs(checked[:, 0, 0] * checked[:, 1, 1] - checked[:, 0, 1] * checked[:, 1, 0])
+            with np.errstate(over="ignore", invalid="ignore"):  # an overflow is reported by name below
+                weights = np.abs(checked[:, 0, 0] * checked[:, 1, 1] - checked[:, 0, 1] * checked[:, 1, 0])
             if not np.isfinite(weights).all():
                 raise ValueError(f"maps must have finite determinants, got {weights.tolist()}")
             if not weights.any():

@@ -13,16 +13,14 @@ from numpy.typing import NDArray
 from onepfrac.checks import check_choice, check_float, check_int
 from onepfrac.draws import Purpose, check_seed, keys, uniform
 from onepfrac.ifs import IFS, sample_ifs_attempt
-from onepfrac.rendering import diverges, render
+from onepfrac.rendering import BRUSHES, MAX_POINTS, diverges, render
 
-__all__ = ["BRUSHES", "LIEP", "MAX_ATTEMPTS", "MAX_CLASSES", "MAX_DELTA", "MODES", "Drawing", "draw_base_system"]
+__all__ = ["LIEP", "MAX_ATTEMPTS", "MAX_CLASSES", "MAX_DELTA", "MODES", "Drawing", "draw_base_system"]
 
 Mode = Literal["additive", "multiplicative"]
 MODES: tuple[Mode, ...] = ("additive", "multiplicative")
-BRUSHES = ("point", "fill", "patch", "patch_fixed")
 MAX_CLASSES = 1_000_000
 MAX_DELTA = 10.0
-MAX_POINTS = 1_000_000_000
 MAX_ATTEMPTS = 1000
 """How often one perturbation, or one system, is drawn before it is given up."""
 
@@ -79,7 +77,7 @@ class Drawing:
         -------
         bool array (B,).
         """
-        accepted = ~diverges(maps)
+        accepted = ~diverges(maps, probs)
         playable = np.flatnonzero(accepted)
         for start in range(0, playable.size, self.chunk):
             part = playable[start : start + self.chunk]

@@ -24,6 +24,7 @@ from onepfrac.augment import CropFlip, describe_policy, gray_table, resolve_poli
 from onepfrac.checks import check_choice, check_float, check_int
 from onepfrac.draws import FORMAT_VERSION
 from onepfrac.plan import DRAWS, MAX_SAMPLE, Plan
+from onepfrac.rendering import check_device, check_threads
 
 __all__ = ["Source", "Stream"]
 
@@ -106,7 +107,7 @@ class Stream(IterableDataset[Batch]):
     TypeError, ValueError
         If an argument is outside its range, or no system of the recipe is accepted.
     RuntimeError
-        If CUDA is asked for and absent, or used in a forked process.
+        When the batches of a CUDA device are asked for in a forked process.
     """
 
     def __init__(
@@ -132,7 +133,7 @@ class Stream(IterableDataset[Batch]):
         self._size = check_int("size", size, 8, 4096)
         self._policy = resolve_policy(augment)
         self._draws = check_choice("draws", draws, DRAWS)
-        self._threads = None if threads is None else check_int("threads", threads, 1, 1024)
+        self._threads = None if threads is None else check_threads(threads)
         self._dtype_name = _dtype_name(dtype)
         self._channels = check_int("channels", channels, 1, 3)
         if self._channels == 2:
@@ -148,7 +149,7 @@ class Stream(IterableDataset[Batch]):
             raise ValueError(
                 f"mean and std must keep the values finite in {self._dtype_name}, got {mean!r} and {std!r}"
             )
-        self._device = _device(device)
+        self._device = check_device("device", device)
         self._pid = os.getpid()
         self._samples = 0
         # Inside a loader's worker: where the main process's stream stood, and where a loaded state says to go on.
@@ -303,13 +304,12 @@ class Stream(IterableDataset[Batch]):
         views = None if self._policy is None else self._policy.views(self._recipe.seed, plan.samples, canvas)
         interpolation = "bicubic" if self._policy is None else self._policy.interpolation
         table = _moved(self._table, self._device)
-        threads = torch.get_num_threads() if self._threads is None else self._threads
         shape = (len(plan), self._channels, self._size, self._size)
         images = torch.empty(shape, dtype=table.dtype, device=self._device)
         chunk = max(1, _CANVAS_BYTES[self._device.type] // (canvas * canvas))
         for start in range(0, len(plan), chunk):
             part = slice(start, start + chunk)
-            canvases = self._recipe.draw(plan[part], self._device, threads)
+            canvases = self._recipe.draw(plan[part], self._device, self._threads)
             take_pictures(
                 canvases, None if views is None else views[part], self._size, table, images[part], interpolation
             )
@@ -462,25 +462,6 @@ def _worker() -> tuple[int, int]:
 def _moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     """Return the host tensor on ``device``; to CUDA by a copy from pinned memory that does not hold up the host."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
-
-
-def _device(device: object) -> torch.device:
-    if not isinstance(device, str | torch.device):
-        raise TypeError(f"device must be a string or torch.device, got {device!r} of type {type(device).__name__}")
-    try:
-        result = torch.device(device)
-    except RuntimeError:
-        raise ValueError(f"device must be 'cpu', 'cuda' or 'cuda:<index>', got {device!r}") from None
-    if result.type == "cpu":
-        return torch.device("cpu")
-    if result.type != "cuda":
-        raise ValueError(f"device must be 'cpu', 'cuda' or 'cuda:<index>', got {str(device)!r}")
-    if not torch.cuda.is_available():
-        raise RuntimeError(f"device {str(device)!r} was asked for, but torch finds no CUDA device; use device='cpu'")
-    index = torch.cuda.current_device() if result.index is None else result.index
-    if index >= torch.cuda.device_count():
-        raise ValueError(f"device must be one of the {torch.cuda.device_count()} CUDA devices, got {str(device)!r}")
-    return torch.device("cuda", index)
 
 
 def _dtype_name(dtype: object) -> str:
