@@ -1,0 +1,309 @@
+"""The command line ``onepfrac``: each command parses its options and calls one function of the library."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import platform
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Sequence
+from importlib import metadata
+
+__all__ = ["main"]
+
+_DESCRIPTION = (
+    "Draws the images of formula-driven pre-training where they are used, and pre-trains vision models on them."
+)
+_EXAMPLES = """\
+examples:
+  onepfrac info                                    what is installed, and how fast it draws here
+  onepfrac grid                                    classes of 1p-frac on one page, classes.png
+  onepfrac pretrain --preset quick                 a small ViT in two minutes on two CPU cores
+  onepfrac finetune --weights runs/quick/weights.safetensors --data FOLDER
+                                                   the same ViT on photographs
+
+onepfrac COMMAND --help says more."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments
+        What follows the program's name; default: ``sys.argv[1:]``.
+
+    Returns
+    -------
+    0; 2 for input that is not legal; 128 + n where signal n ended a training early.
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    parser = argparse.ArgumentParser(
+        prog="onepfrac",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"onepfrac {_version()}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (text, add_options, _) in _COMMANDS.items():
+        command = commands.add_parser(
+            name, help=text, description=text, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        if arguments[:1] == [name]:  # other commands' options need imports that take seconds
+            add_options(command)
+    namespace = parser.parse_args(arguments)
+    try:
+        return _COMMANDS[namespace.command][2](namespace)
+    except (FloatingPointError, OSError, TypeError, ValueError) as error:
+        if os.environ.get("ONEPFRAC_TRACEBACK") == "1":
+            raise
+        print(f"onepfrac {namespace.command}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"onepfrac {namespace.command}: interrupted", file=sys.stderr)
+        return 130
+
+
+# ---- info ------------------------------------------------------------------------------------------------------------
+
+
+def _info_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--images", type=int, default=200, metavar="N", help="images of the timed rendering (default: 200)"
+    )
+
+
+def _info(namespace: argparse.Namespace) -> int:
+    import torch
+
+    import onepfrac
+    from onepfrac import _C  # the one command that shows the extension itself
+    from onepfrac.checks import check_int
+
+    images = check_int("images", namespace.images, 1, 100_000)
+    cap = os.environ.get("ONEPFRAC_SIMD")
+    rows = [
+        ("onepfrac", f"{onepfrac.__version__}, format {_C.FORMAT_VERSION}"),
+        ("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
+        *((name, _installed(name)) for name in ("torch", "torchvision", "timm", "numpy")),
+        ("CPU", f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads"),
+        ("SIMD levels", ", ".join(_C.simd_levels()) + (f"; capped by ONEPFRAC_SIMD={cap}" if cap else "")),
+        ("CUDA code for", _C.CUDA_ARCHS or "none: built without CUDA"),
+    ]
+    count = _C.cuda_device_count()
+    for index in range(count):
+        rows.append((f"CUDA device {index}", torch.cuda.get_device_name(index)))
+    if count == 0:
+        rows.append(("CUDA devices", "none"))
+    system = onepfrac.sample_ifs(sigma=3.5)
+    maps, probs = system.maps[None].repeat(images, 0), system.probs
+    places = [("one CPU thread", "cpu", 1), (f"{torch.get_num_threads()} CPU threads", "cpu", None)]
+    places = places[: 1 + (torch.get_num_threads() > 1)] + [
+        (f"cuda:{index}", f"cuda:{index}", None) for index in range(count)
+    ]
+    for name, device, threads in places:
+        seconds = math.inf
+        for _ in range(3):  # the first run warms up
+            start = time.perf_counter()
+            onepfrac.render(maps, probs, size=224, device=device, threads=threads)
+            if device != "cpu":
+                torch.cuda.synchronize(device)
+            seconds = min(seconds, time.perf_counter() - start)
+        rows.append(
+            (f"on {name}", f"{images / seconds:,.0f} images/s (224 x 224, 100 000 points, best of 3 runs of {images})")
+        )
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        print(f"{name:<{width}}  {value}")
+    return 0
+
+
+# ---- grid ------------------------------------------------------------------------------------------------------------
+
+
+def _grid_options(parser: argparse.ArgumentParser) -> None:
+    from onepfrac import OnePFrac
+
+    recipe = OnePFrac()
+    parser.epilog = textwrap.dedent("""\
+        examples:
+          onepfrac grid                                        classes of the default recipe
+          onepfrac grid --sigma 4.2 --delta 0.3 --classes 12   another fractal, larger perturbations
+          onepfrac grid --recipe runs/quick/recipe.json        what a run was trained on
+          onepfrac grid --sigma 3 3.5 5 --delta 0.01 0.1 0.5   a table of sigma-factor against delta""")
+    out = parser.add_argument_group("page")
+    out.add_argument("--out", default="classes.png", metavar="FILE", help="where to write it (default: classes.png)")
+    out.add_argument(
+        "--classes", type=int, metavar="N", help="classes to show, in a table: in each cell (default: 40, 4)"
+    )
+    out.add_argument("--tile", type=int, metavar="PIXELS", help="side of a picture (default: 112, in a table 72)")
+    out.add_argument("--columns", type=int, default=0, metavar="N", help="pictures in a row (default: as fits)")
+    data = parser.add_argument_group("dataset")
+    data.add_argument("--recipe", metavar="FILE", help="JSON file of a recipe, in place of this group's other options")
+    several = "; several numbers here or for {} make a table"
+    data.add_argument(
+        "--sigma", type=float, nargs="+", metavar="X", help=f"sigma-factor (default: 3.5){several.format('delta')}"
+    )
+    data.add_argument(
+        "--delta", type=float, nargs="+", metavar="X", help=f"size of epsilon (default: 0.1){several.format('sigma')}"
+    )
+    for name, text in _RECIPE_OPTIONS.items():
+        default = getattr(recipe, name)
+        flag = f"--{name.replace('_', '-')}"
+        metavar = "X" if isinstance(default, float) else "N" if isinstance(default, int) else "NAME"
+        data.add_argument(flag, type=type(default), metavar=metavar, help=f"{text} (default: {default})")
+
+
+_RECIPE_OPTIONS = {
+    "num_classes": "L, the number of perturbations",
+    "seed": "seed of the dataset",
+    "num_maps": "N, maps of the fractal",
+    "mode": "how epsilon is applied: additive or multiplicative",
+    "points": "points of an image",
+    "canvas": "width and height of the canvas in pixels",
+    "pad": "free border of the canvas in pixels",
+    "brush": "what one point inks: point, fill, patch or patch_fixed",
+    "min_inked": "share of the picture that must be inked",
+}
+
+
+def _grid(namespace: argparse.Namespace) -> int:
+    from onepfrac import OnePFrac, contact_sheet, load_recipe
+
+    names = [*_RECIPE_OPTIONS, "sigma", "delta"]
+    given = {name: getattr(namespace, name) for name in names if getattr(namespace, name) is not None}
+    sizes = {} if namespace.tile is None else {"tile": namespace.tile}
+    if namespace.recipe and given:
+        raise ValueError(f"recipe {namespace.recipe} already says {', '.join(given)}; give one or the other")
+    sigmas, deltas = given.pop("sigma", [OnePFrac.sigma]), given.pop("delta", [OnePFrac.delta])
+    if len(sigmas) == len(deltas) == 1:
+        recipe = load_recipe(namespace.recipe) if namespace.recipe else OnePFrac(sigmas[0], deltas[0], **given)
+        count = 40 if namespace.classes is None else namespace.classes
+        page = contact_sheet.classes(recipe, count, columns=namespace.columns, **sizes)
+    else:
+        count = 4 if namespace.classes is None else namespace.classes
+        page = contact_sheet.sigma_against_delta(OnePFrac(**given), sigmas, deltas, per_cell=count, **sizes)
+    contact_sheet.save(page, namespace.out)
+    print(f"wrote {namespace.out}, {page.width} x {page.height} pixels")
+    return 0
+
+
+# ---- pretrain and finetune -------------------------------------------------------------------------------------------
+
+
+def _pretrain_options(parser: argparse.ArgumentParser) -> None:
+    from onepfrac.train import options, pretrain
+
+    presets = [f"{name:<6} {_settings_text(values)}" for name, values in pretrain.PRESETS.items()]
+    presets = [textwrap.fill(text, 110, initial_indent="  ", subsequent_indent=" " * 9) for text in presets]
+    notes = [
+        textwrap.fill(f"{name}: {text}", 110, initial_indent="  ", subsequent_indent="  ")
+        for name, text in pretrain.NOTES.items()
+    ]
+    parser.epilog = "\n".join(["presets:", *presets, "", "notes:", *notes, "", _PRETRAIN_EXAMPLES])
+    parser.add_argument(
+        "--preset", choices=list(pretrain.PRESETS), help="start from these settings; options beside it win"
+    )
+    options.add_options(parser, pretrain.Settings)
+
+
+_PRETRAIN_EXAMPLES = """\
+examples:
+  onepfrac pretrain --preset quick
+  onepfrac pretrain --preset quick --steps 5000 --delta 0.2 --out runs/longer
+  onepfrac pretrain --resume --out runs/longer
+  torchrun --nproc-per-node 8 -m onepfrac pretrain --preset paper
+  tensorboard --logdir runs
+
+The folder receives weights.safetensors (for timm.create_model(..., checkpoint_path=...)), checkpoint.safetensors,
+settings.json, recipe.json, classes.png and tensorboard/.
+After Ctrl-C or SIGTERM the step is finished and a checkpoint written."""
+
+
+def _settings_text(values: dict[str, object]) -> str:
+    shown = {name: " ".join(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    return ", ".join(f"{name} {value}" for name, value in shown.items())
+
+
+def _pretrain(namespace: argparse.Namespace) -> int:
+    from onepfrac.train import options, pretrain
+
+    settings = pretrain.resolve(options.given(namespace, pretrain.Settings), namespace.preset)
+    speaks = int(os.environ.get("RANK", 0)) == 0
+    if namespace.preset in pretrain.NOTES and speaks:
+        print(f"note: {pretrain.NOTES[namespace.preset]}")
+    outcome = pretrain.pretrain(settings)
+    if not speaks:
+        return 0
+    if math.isnan(outcome.last_loss):
+        print(f"the run in {settings.out} is finished, all {outcome.step} steps; its weights are in {outcome.weights}")
+        return 0
+    print(f"start: loss {outcome.first_loss:.3f}, accuracy {outcome.first_accuracy:.1%}")
+    print(f"end:   loss {outcome.last_loss:.3f}, accuracy {outcome.last_accuracy:.1%}")
+    print(f"{outcome.seconds:.0f} s, {outcome.images_per_second:.0f} images/s, {outcome.waiting:.1%} waiting for data")
+    if outcome.finished:
+        print(f"wrote {outcome.weights}; beside it settings, recipe, contact sheet, checkpoint and TensorBoard log")
+        return 0
+    print(
+        f"stopped at step {outcome.step} of {settings.steps}; to go on: onepfrac pretrain --resume --out {settings.out}"
+    )
+    return 128 + outcome.signal if outcome.signal else 0
+
+
+def _finetune_options(parser: argparse.ArgumentParser) -> None:
+    from onepfrac.train import finetune, options
+
+    parser.epilog = _FINETUNE_EXAMPLES
+    options.add_options(parser, finetune.Settings)
+
+
+_FINETUNE_EXAMPLES = """\
+examples:
+  onepfrac finetune --weights runs/quick/weights.safetensors --data cifar10
+  onepfrac finetune --model vit_tiny_patch16_224 --data cifar10          from scratch
+
+The data folder holds train/CLASS/*.jpg and val/CLASS/*.jpg. Weights that onepfrac pretrain wrote know their model."""
+
+
+def _finetune(namespace: argparse.Namespace) -> int:
+    from onepfrac.train import finetune, options
+
+    settings = finetune.Settings(**options.given(namespace, finetune.Settings))
+    outcome = finetune.finetune(settings)
+    print(
+        f"accuracy {outcome.accuracy:.2%} after {outcome.steps} steps, {outcome.seconds:.0f} s; wrote {outcome.weights}"
+    )
+    return 0
+
+
+def _version() -> str:
+    from onepfrac import __version__
+
+    return __version__
+
+
+def _installed(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+_COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int]]] = {
+    "info": (
+        "Show versions, what the renderer was built for, the devices, and a timed rendering.",
+        _info_options,
+        _info,
+    ),
+    "grid": ("Write a contact sheet of a dataset's classes, or of sigma-factor against delta.", _grid_options, _grid),
+    "pretrain": ("Pre-train a timm model on images that are drawn while it trains.", _pretrain_options, _pretrain),
+    "finetune": (
+        "Fine-tune a timm model, from weights or from scratch, on a folder of images.",
+        _finetune_options,
+        _finetune,
+    ),
+}
