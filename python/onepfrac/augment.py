@@ -97,7 +97,8 @@ class CropFlip:
         height = np.rint(np.sqrt(area / ratio)).astype(np.int64)
         fits = (width > 0) & (width <= canvas) & (height > 0) & (height <= canvas)
         first = np.argmax(fits, axis=1)[:, None]
-        width, height, down, right = (np.take_along_axis(x, first, 1)[:, 0] for x in (width, height, down, right))
+        width, height = (np.take_along_axis(sides, first, 1)[:, 0] for sides in (width, height))
+        down, right = (np.take_along_axis(places, first, 1)[:, 0] for places in (down, right))
         boxes = np.stack(
             [
                 np.floor(down * (canvas - height + 1)).astype(np.int64),

@@ -101,7 +101,7 @@ class Drawing:
         threads: int | None = None,
     ) -> torch.Tensor:
         """Draw the pictures: uint8 tensor (B, 1, canvas, canvas) of 0 and 127 on ``device``."""
-        return render(
+        images: torch.Tensor = render(
             maps,
             probs,
             points=self.points,
@@ -112,6 +112,7 @@ class Drawing:
             threads=threads,
             device=device,
         )
+        return images
 
 
 @dataclass(frozen=True)

@@ -199,7 +199,8 @@ class Stream(IterableDataset[Batch]):
                 f"device {str(self._device)!r} cannot be used in a forked process: use the stream without loader"
                 " workers (on CUDA it renders ahead by itself), or give the loader multiprocessing_context='spawn'"
             )
-        ahead = _Ahead(self._make, workers, self._prefetch, _side(self._device, self._prefetch))
+        depth = self._prefetch if self._device.type == "cuda" else 0
+        ahead = _Ahead(self._make, workers, depth, _side(self._device, depth))
         return _Batches(self, ahead, worker, workers)
 
     def state_dict(self) -> dict[str, object]:
