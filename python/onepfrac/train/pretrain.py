@@ -414,8 +414,8 @@ def _begin_folder(settings: Settings, recipe: Recipe, start: int, world: int, de
                 old.unlink()
     recipe.save(out / "recipe.json")
     versions = {"onepfrac": __version__, "torch": torch.__version__, "timm": timm.__version__}
-    about = {"settings": dataclasses.asdict(settings), "fingerprint": recipe.fingerprint, "versions": versions}
-    about |= {"ranks": world, "device": machine.describe(device)}
+    about: dict[str, Any] = {"settings": dataclasses.asdict(settings), "fingerprint": recipe.fingerprint}
+    about |= {"versions": versions, "ranks": world, "device": machine.describe(device)}
     files.write_text(out / "settings.json", json.dumps(about, indent=2) + "\n")
     if settings.sheet:
         contact_sheet.save(contact_sheet.classes(recipe, settings.sheet), out / "classes.png")

@@ -1,0 +1,591 @@
+"""Pre-training: what the settings mean, exact resuming, refusals, ranks, and weights that timm reads."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file, save_file
+
+from onepfrac.datasets import OnePFrac
+from onepfrac.train import checkpoint, machine, models, options, pretrain
+
+TINY: dict[str, Any] = {
+    "steps": 6, "warmup": 2, "save_every": 3, "log_every": 2, "sheet": 0, "device": "cpu", "threads": 1,
+    "num_classes": 4, "delta": 0.5, "points": 500, "canvas": 16, "pad": 1, "size": 16, "batch_size": 8, "lr": 0.1,
+    "model_arg": ("patch_size=8", "embed_dim=16", "depth=2", "num_heads=2"),
+}  # fmt: skip
+
+
+def tiny(out: Path, **changes: Any) -> pretrain.Settings:
+    return pretrain.Settings(**{**TINY, "out": str(out), **changes})
+
+
+def as_options(settings: pretrain.Settings) -> list[str]:
+    words = []
+    for field in dataclasses.fields(settings):
+        value, flag = getattr(settings, field.name), "--" + field.name.replace("_", "-")
+        if isinstance(value, bool):
+            words += [flag] if value else []
+        elif isinstance(value, tuple):
+            words += [f"{flag}={item}" for item in value]
+        elif value != "":
+            words += [f"{flag}={value}"]
+    return words
+
+
+def same(left: Path, right: Path) -> bool:
+    a, b = load_file(left), load_file(right)
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of six steps that nothing interrupted, with mixup, cutmix and drop path."""
+    out = tmp_path_factory.mktemp("finished") / "run"
+    outcome = pretrain.pretrain(tiny(out, keep_every=4))
+    assert outcome.finished
+    assert outcome.step == 6
+    return out
+
+
+# ---- settings --------------------------------------------------------------------------------------------------------
+
+
+def test_the_paper_preset_holds_the_papers_values() -> None:
+    paper = pretrain.Settings(**pretrain.PRESETS["paper"])
+    assert paper.steps * paper.batch_size == 80_000 * 1000
+    assert (paper.sigma, paper.delta, paper.num_classes, paper.num_maps, paper.mode) == (3.5, 0.1, 1000, 2, "additive")
+    assert (paper.points, paper.canvas, paper.pad, paper.brush, paper.min_inked) == (100_000, 512, 6, "patch", 0.05)
+    assert (paper.batch_size, paper.lr, paper.min_lr, paper.warmup) == (256, 1e-3, 1e-5, 5000)
+    assert (paper.weight_decay, paper.drop_path, paper.smoothing) == (0.05, 0.1, 0.1)
+    assert (paper.mixup, paper.cutmix, paper.mix_prob, paper.mix_switch) == (0.8, 1.0, 1.0, 0.5)
+    assert (paper.size, paper.model, paper.draws) == (224, "vit_tiny_patch16_224", "fixed")
+    assert pretrain.learning_rate(paper, paper.warmup) == pytest.approx(5e-4, rel=1e-12)
+
+
+def test_the_paper_preset_says_where_it_differs_from_the_paper() -> None:
+    assert pretrain.PRESETS["paper"]["augment"] == "crop-flip"
+    assert "deit" in pretrain.NOTES["paper"]
+
+
+def test_the_defaults_are_the_paper_presets() -> None:
+    defaults, paper = pretrain.Settings(), pretrain.Settings(**pretrain.PRESETS["paper"])
+    assert dataclasses.replace(paper, out=defaults.out) == defaults
+
+
+def test_the_default_recipe_is_the_librarys() -> None:
+    assert pretrain.build_recipe(pretrain.Settings()) == OnePFrac()
+
+
+def test_the_learning_rate_warms_up_linearly_and_falls_as_a_cosine() -> None:
+    settings = pretrain.Settings(steps=110, warmup=10, lr=1e-3, min_lr=1e-5, batch_size=1024)
+    rates = [pretrain.learning_rate(settings, step) for step in range(110)]
+    assert rates[:10] == pytest.approx([2e-4 * step for step in range(1, 11)])
+    assert rates[10] == pytest.approx(2e-3)
+    assert rates[60] == pytest.approx((2e-3 + 1e-5) / 2)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert pretrain.learning_rate(settings, 110) == pytest.approx(1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"steps": 0}, ValueError, "steps must be an integer"),
+        ({"steps": 2.5}, TypeError, "steps must be an integer"),
+        ({"warmup": 6}, ValueError, r"warmup must be less than steps \(6\), got 6"),
+        ({"lr": -1.0}, ValueError, "lr must be a number"),
+        ({"lr": math.nan}, ValueError, "lr must be a number"),
+        ({"drop_path": 1.5}, ValueError, "drop_path must be a number"),
+        ({"augment": "blur"}, ValueError, "augment must be one of"),
+        ({"precision": "int8"}, ValueError, "precision must be one of"),
+        ({"seed": -1}, ValueError, "seed must be an integer"),
+        ({"out": ""}, ValueError, "out must name a folder"),
+        ({"resume": 1}, TypeError, "resume must be a bool"),
+        ({"model_arg": ("patch_size",)}, ValueError, "model_arg must look like key=value, got 'patch_size'"),
+        ({"model_arg": ("img_size=8",)}, ValueError, "model_arg must not set img_size"),
+        ({"model": 7}, TypeError, "model must be a str"),
+    ],
+)
+def test_a_setting_that_is_not_legal_is_refused_by_name(changes: dict[str, Any], error: type, words: str) -> None:
+    with pytest.raises(error, match=words):
+        pretrain.Settings(**{**TINY, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"batch_size": 7}, "batch_size must be a multiple of 2 with 1 rank.*mixup, got 7"),
+        ({"augment": "deit"}, "'deit' is not available in this version"),
+        ({"device": "tpu"}, "device must be auto, cpu, cuda or cuda:N, got 'tpu'"),
+        ({"device": "cuda:99"}, "device must be one of this machine's"),
+        ({"model": "vit_of_nobody"}, "model must be one of timm's"),
+        ({"model_arg": ("patch_sizes=8",)}, "model vit_tiny_patch16_224 cannot be made with"),
+        ({"brush": "point", "points": 1, "min_inked": 0.9}, "no system"),
+        ({"recipe": "absent.json"}, "absent.json"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_and_nothing_is_written(
+    tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
+    with pytest.raises((ValueError, OSError), match=words):
+        pretrain.pretrain(tiny(tmp_path / "run", **changes))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_batch_that_the_ranks_cannot_share_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    monkeypatch.setenv("RANK", "0")
+    with pytest.raises(ValueError, match=r"batch_size must be a multiple of 6 with 3 rank\(s\) and mixup, got 8"):
+        pretrain.pretrain(tiny(tmp_path / "run"))
+
+
+def test_given_settings_win_over_a_preset() -> None:
+    settings = pretrain.resolve({"steps": 700, "out": "elsewhere"}, "quick")
+    assert (settings.steps, settings.out) == (700, "elsewhere")
+    assert settings.num_classes == pretrain.PRESETS["quick"]["num_classes"]
+    assert pretrain.resolve({}) == pretrain.Settings()
+
+
+def test_a_recipe_file_takes_the_place_of_its_options(tmp_path: Path) -> None:
+    recipe = OnePFrac(num_classes=3, canvas=16, pad=1, points=100)
+    recipe.save(tmp_path / "recipe.json")
+    settings = pretrain.resolve({"recipe": str(tmp_path / "recipe.json"), "steps": 9, "warmup": 1})
+    assert pretrain.build_recipe(settings) == recipe
+    with pytest.raises(ValueError, match="already says delta, sigma; give one or the other"):
+        pretrain.resolve({"recipe": str(tmp_path / "recipe.json"), "sigma": 3.0, "delta": 0.2})
+
+
+def test_settings_survive_json(tmp_path: Path) -> None:
+    settings = tiny(tmp_path)
+    text = json.dumps(dataclasses.asdict(settings))
+    assert options.from_json(pretrain.Settings, json.loads(text), "text") == settings
+    for odd in ({**json.loads(text), "colour": 1}, {"steps": 3}):
+        with pytest.raises(ValueError, match="another version wrote it"):
+            options.from_json(pretrain.Settings, odd, "text")
+
+
+def test_model_arguments_are_python_literals_or_strings() -> None:
+    assert options.model_arguments(("a=4", "b=(1, 2)", "c=relu", "d=True")) == {
+        "a": 4,
+        "b": (1, 2),
+        "c": "relu",
+        "d": True,
+    }
+
+
+# ---- a run -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_loss_falls_below_chance_and_accuracy_rises(tmp_path: Path) -> None:
+    changes = {"mixup": 0.0, "cutmix": 0.0, "smoothing": 0.0, "drop_path": 0.0, "augment": "none", "batch_size": 16}
+    outcome = pretrain.pretrain(tiny(tmp_path / "run", steps=60, warmup=5, log_every=10, **changes))
+    assert outcome.last_loss < 0.5 * math.log(4)
+    assert outcome.last_loss < outcome.first_loss
+    assert outcome.last_accuracy > max(0.6, outcome.first_accuracy)
+
+
+def test_a_run_leaves_weights_settings_recipe_and_log(finished: Path) -> None:
+    assert {path.name for path in finished.iterdir()} == {
+        "weights.safetensors",
+        "weights-0000004.safetensors",
+        "checkpoint.safetensors",
+        "settings.json",
+        "recipe.json",
+        "tensorboard",
+    }
+    about = json.loads((finished / "settings.json").read_text())
+    recipe = OnePFrac.from_json((finished / "recipe.json").read_text())
+    assert about["fingerprint"] == recipe.fingerprint == pretrain.build_recipe(tiny(finished)).fingerprint
+    assert options.from_json(pretrain.Settings, about["settings"], "file") == tiny(finished, keep_every=4)
+    assert about["versions"]["timm"] == timm.__version__
+    info = checkpoint.read_info(finished / "weights.safetensors")
+    assert (info["step"], info["fingerprint"]) == (6, recipe.fingerprint)
+    assert OnePFrac.from_json(json.dumps(info["recipe"])) == recipe
+    assert not same(finished / "weights.safetensors", finished / "weights-0000004.safetensors")
+
+
+def test_the_log_holds_loss_speed_and_waiting(finished: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    events = accumulator.EventAccumulator(str(finished / "tensorboard")).Reload()
+    for name in ("train/loss", "train/accuracy", "train/lr", "speed/images_per_second", "speed/waiting_for_data"):
+        assert [event.step for event in events.Scalars(name)] == [2, 3, 4, 6]
+    assert events.Scalars("train/lr")[-1].value == pytest.approx(pretrain.learning_rate(tiny(finished), 5))
+    assert all(0 <= event.value <= 1 for event in events.Scalars("speed/waiting_for_data"))
+
+
+def test_timm_loads_the_weights(finished: Path) -> None:
+    model = timm.create_model(
+        "vit_tiny_patch16_224", num_classes=4, img_size=16, patch_size=8, embed_dim=16, depth=2, num_heads=2,
+        checkpoint_path=str(finished / "weights.safetensors"),
+    )  # fmt: skip
+    saved = load_file(finished / "weights.safetensors")
+    assert saved.keys() == model.state_dict().keys()
+    assert all(torch.equal(saved[name], value) for name, value in model.state_dict().items())
+
+
+def test_a_contact_sheet_is_written_beside_the_weights(tmp_path: Path) -> None:
+    pretrain.pretrain(tiny(tmp_path / "run", steps=1, warmup=0, sheet=4))
+    assert (tmp_path / "run" / "classes.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_loader_processes_change_nothing(tmp_path: Path, finished: Path) -> None:
+    pretrain.pretrain(tiny(tmp_path / "run", workers=2))
+    assert same(tmp_path / "run" / "weights.safetensors", finished / "weights.safetensors")
+
+
+def test_the_seed_decides_the_weights(tmp_path: Path, finished: Path) -> None:
+    pretrain.pretrain(tiny(tmp_path / "run", seed=1))
+    assert not same(tmp_path / "run" / "weights.safetensors", finished / "weights.safetensors")
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_checkpoint(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(FloatingPointError, match=r"the loss is (nan|inf) by step"):
+        pretrain.pretrain(tiny(out, steps=40, lr=1e30, warmup=0, save_every=1))
+    assert all(torch.isfinite(value).all() for value in load_file(out / "checkpoint.safetensors").values())
+
+
+@pytest.mark.slow
+def test_a_compiled_model_trains_and_saves_plain_names(tmp_path: Path, finished: Path) -> None:
+    pretrain.pretrain(tiny(tmp_path / "run", compile=True))
+    left, right = load_file(tmp_path / "run" / "weights.safetensors"), load_file(finished / "weights.safetensors")
+    assert left.keys() == right.keys()
+
+
+# ---- resuming --------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_time_stopped_resumes_to_the_same_bits(tmp_path: Path, finished: Path) -> None:
+    out = tmp_path / "run"
+    for step in (1, 2, 3):
+        outcome = pretrain.pretrain(tiny(out, minutes=1e-9, resume=True))
+        assert (outcome.step, outcome.finished, outcome.signal) == (step, False, 0)
+        assert not (out / "weights.safetensors").exists()
+    assert pretrain.pretrain(tiny(out, resume=True)).finished
+    assert same(out / "weights.safetensors", finished / "weights.safetensors")
+    assert same(out / "checkpoint.safetensors", finished / "checkpoint.safetensors")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_finishes_the_step_and_writes_a_checkpoint(
+    tmp_path: Path, finished: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    out, plain = tmp_path / "run", machine.seed_step
+
+    def interrupted(seed: int, index: int) -> None:
+        plain(seed, index)
+        if index == 4:
+            signal.raise_signal(number)
+
+    before = signal.getsignal(number)
+    with monkeypatch.context() as patch:
+        patch.setattr(machine, "seed_step", interrupted)
+        outcome = pretrain.pretrain(tiny(out))
+    assert (outcome.step, outcome.finished, outcome.signal) == (5, False, number)
+    assert signal.getsignal(number) == before
+    pretrain.pretrain(tiny(out, resume=True))
+    assert same(out / "weights.safetensors", finished / "weights.safetensors")
+
+
+def test_a_killed_run_resumes_to_the_same_bits(tmp_path: Path) -> None:
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    words = as_options(tiny(killed, steps=400, save_every=1, log_every=400))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "onepfrac", "pretrain", *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    path, limit = killed / "checkpoint.safetensors", time.monotonic() + 120
+    while not path.exists() and process.poll() is None and time.monotonic() < limit:
+        time.sleep(0.02)
+    time.sleep(0.1)  # somewhere in a later step, perhaps amid a write
+    process.kill()
+    _, errors = process.communicate()
+    assert process.returncode == -signal.SIGKILL, errors.decode()
+    step = checkpoint.read_info(path)["step"]
+    assert 0 < step < 400
+    changes = {"steps": 400, "log_every": 400, "save_every": 400}
+    outcome = pretrain.pretrain(tiny(killed, **changes, resume=True))
+    assert outcome.finished
+    pretrain.pretrain(tiny(whole, **changes))
+    assert same(killed / "weights.safetensors", whole / "weights.safetensors")
+
+
+def test_a_finished_run_is_left_as_it_is(finished: Path) -> None:
+    before = load_file(finished / "weights.safetensors")
+    outcome = pretrain.pretrain(tiny(finished, keep_every=4, resume=True))
+    assert outcome.finished
+    assert math.isnan(outcome.last_loss)
+    assert all(torch.equal(before[name], value) for name, value in load_file(finished / "weights.safetensors").items())
+
+
+def test_resuming_where_nothing_is_begins(tmp_path: Path, finished: Path) -> None:
+    pretrain.pretrain(tiny(tmp_path / "run", resume=True))
+    assert same(tmp_path / "run" / "weights.safetensors", finished / "weights.safetensors")
+
+
+def test_settings_come_from_the_checkpoint_on_resume(finished: Path) -> None:
+    settings = pretrain.resolve({"out": str(finished), "resume": True, "log_every": 7})
+    assert settings == tiny(finished, keep_every=4, resume=True, log_every=7)
+
+
+def test_a_folder_with_a_run_is_not_written_over_unasked(tmp_path: Path, finished: Path) -> None:
+    with pytest.raises(ValueError, match="holds a run; give --resume to go on, --overwrite to start anew"):
+        pretrain.pretrain(tiny(finished))
+    (tmp_path / "weights.safetensors").write_bytes((finished / "weights.safetensors").read_bytes())
+    with pytest.raises(ValueError, match="holds a run"):
+        pretrain.pretrain(tiny(tmp_path))
+    (tmp_path / "weights-0000009.safetensors").touch()
+    pretrain.pretrain(tiny(tmp_path, overwrite=True, steps=3))
+    assert checkpoint.read_info(tmp_path / "weights.safetensors")["step"] == 3
+    assert not (tmp_path / "weights-0000009.safetensors").exists()
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="out must name a folder, got the file"):
+        pretrain.pretrain(tiny(tmp_path / "file"))
+
+
+def copy_checkpoint(finished: Path, out: Path, tensors: dict[str, Any] | None = None, **info: Any) -> None:
+    out.mkdir()
+    old_tensors, old = checkpoint.read(finished / "checkpoint.safetensors")
+    checkpoint.write(out / "checkpoint.safetensors", {**old_tensors, **(tensors or {})}, {**old, "step": 3, **info})
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"lr": 0.2}, r"lr must stay 0.1 to go on from .*checkpoint.safetensors, got 0.2"),
+        ({"steps": 7}, "steps must stay 6"),
+        ({"batch_size": 4}, "batch_size must stay 8"),
+        ({"data_seed": 5}, "data_seed must stay 0"),
+        ({"model_arg": ("patch_size=4",)}, "model_arg must stay"),
+    ],
+)
+def test_a_checkpoint_of_other_settings_is_refused(
+    tmp_path: Path, finished: Path, changes: dict[str, Any], words: str
+) -> None:
+    copy_checkpoint(finished, tmp_path / "run")
+    before = (tmp_path / "run" / "checkpoint.safetensors").read_bytes()
+    with pytest.raises(ValueError, match=words):
+        pretrain.pretrain(tiny(tmp_path / "run", resume=True, **changes))
+    assert (tmp_path / "run" / "checkpoint.safetensors").read_bytes() == before
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["checkpoint.safetensors"]
+
+
+def test_every_setting_is_pinned_or_free_on_purpose() -> None:
+    """A new setting must be put on one side or the other."""
+    names = {field.name for field in dataclasses.fields(pretrain.Settings)}
+    pinned = (
+        "steps seed sigma delta num_classes data_seed num_maps mode points canvas pad brush min_inked size "
+        "augment draws model model_arg drop_path batch_size lr min_lr warmup weight_decay smoothing mixup "
+        "cutmix mix_prob mix_switch precision"
+    )
+    assert names - pretrain.FREE == set(pinned.split())
+    assert names >= pretrain.FREE
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(tmp_path: Path, finished: Path) -> None:
+    copy_checkpoint(finished, tmp_path / "run")
+    dataclasses.replace(pretrain.build_recipe(tiny(tmp_path)), delta=0.25).save(tmp_path / "other.json")
+    with pytest.raises(ValueError, match=r"recipe must stay .* to go on from"):
+        pretrain.pretrain(tiny(tmp_path / "run", resume=True, recipe=str(tmp_path / "other.json")))
+
+
+@pytest.mark.parametrize(
+    ("tensors", "info", "words"),
+    [
+        ({}, {"kind": "something"}, "must be a checkpoint of onepfrac pretrain, format 1, but is 'something'"),
+        ({}, {"step": 7}, "must hold a step in 1..6, got 7"),
+        ({}, {"step": "3"}, "must hold a step in 1..6, got '3'"),
+        ({}, {"settings": {}}, "another version wrote it"),
+        ({"model.extra": torch.zeros(1)}, {}, "the weights do not fit the model"),
+        ({"extra": torch.zeros(1)}, {}, "'extra' of shape .* belongs to nothing"),
+        ({"optimizer.999.exp_avg": torch.zeros(1)}, {}, "belongs to nothing"),
+        ({"optimizer.0.exp_avg": torch.zeros(99)}, {}, "belongs to nothing"),
+    ],
+)
+def test_a_foreign_checkpoint_is_refused(
+    tmp_path: Path, finished: Path, tensors: dict[str, Any], info: dict[str, Any], words: str
+) -> None:
+    copy_checkpoint(finished, tmp_path / "run", tensors, **info)
+    with pytest.raises(ValueError, match=words):
+        pretrain.pretrain(tiny(tmp_path / "run", resume=True))
+
+
+def test_a_safetensors_file_of_another_program_is_refused(tmp_path: Path) -> None:
+    save_file({"a": torch.zeros(1)}, tmp_path / "checkpoint.safetensors")
+    with pytest.raises(ValueError, match="but is 'of another program'"):
+        pretrain.pretrain(tiny(tmp_path, resume=True))
+
+
+@pytest.mark.parametrize("size", [0, 5, 4000, -1])
+def test_a_truncated_checkpoint_is_refused(tmp_path: Path, finished: Path, size: int) -> None:
+    data = (finished / "checkpoint.safetensors").read_bytes()
+    (tmp_path / "checkpoint.safetensors").write_bytes(data[:size])
+    with pytest.raises(ValueError, match=r"checkpoint\.safetensors is truncated or no safetensors file"):
+        pretrain.pretrain(tiny(tmp_path, resume=True))
+
+
+# ---- ranks -----------------------------------------------------------------------------------------------------------
+
+
+def test_two_ranks_do_what_one_does(tmp_path: Path) -> None:
+    """Without mixup and drop path, which each rank draws for itself, only the order of float sums differs."""
+    changes = {"mixup": 0.0, "cutmix": 0.0, "drop_path": 0.0, "lr": 0.01}
+    two = tiny(tmp_path / "two", **changes)
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        "-m",
+        "onepfrac",
+        "pretrain",
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, *as_options(two)], env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("steps 0 to 6 of 8 images") == 1  # rank 0 alone speaks
+    pretrain.pretrain(tiny(tmp_path / "one", **changes))
+    left, right = (load_file(tmp_path / name / "weights.safetensors") for name in ("one", "two"))
+    fresh = load_file(tmp_path / "one" / "checkpoint.safetensors")
+    assert left.keys() == right.keys()
+    for name, value in left.items():
+        torch.testing.assert_close(right[name], value, rtol=1e-3, atol=2e-5)
+    assert fresh.keys() == load_file(tmp_path / "two" / "checkpoint.safetensors").keys()
+
+
+# ---- the machine, models ---------------------------------------------------------------------------------------------
+
+
+def test_a_steps_draws_follow_from_seed_and_index_alone() -> None:
+    def draw(seed: int, index: int) -> tuple[float, float]:
+        machine.seed_step(seed, index)
+        return torch.rand(()).item(), float(np.random.rand())  # noqa: NPY002
+
+    drawn = {(seed, index): draw(seed, index) for seed in (0, 2**64 - 1) for index in (0, 1, 2**33, machine.INITIAL)}
+    assert len(set(drawn.values())) == 8
+    assert draw(0, 1) == drawn[0, 1]
+
+
+def test_the_clock_tells_waiting_from_working() -> None:
+    clock = machine.Clock(torch.device("cpu"))
+    with clock.waiting():
+        time.sleep(0.02)
+    time.sleep(0.02)
+    seconds, waited = clock.lap()
+    assert 0.02 <= waited < seconds - 0.015
+    assert clock.lap()[1] == 0
+    assert clock.seconds() >= seconds
+
+
+def test_the_clock_asks_a_cuda_device_for_its_own_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Event:
+        def __init__(self, enable_timing: bool) -> None:
+            assert enable_timing
+
+        def record(self) -> None:
+            pass
+
+        def elapsed_time(self, other: Event) -> float:
+            return 1500.0
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    clock = machine.Clock(torch.device("cuda"))
+    with clock.waiting():
+        pass
+    assert clock.lap()[1] == 1.5
+
+
+def test_each_rank_has_its_own_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"card {device.index}")
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    assert machine.pick_device("auto") == machine.pick_device("cuda") == torch.device("cuda", 2)
+    assert machine.pick_device("cuda:1") == chosen[-1] == torch.device("cuda", 1)
+    assert machine.describe(torch.device("cuda", 1)) == "card 1"
+    assert machine.pick_device("cpu") == torch.device("cpu")
+    for name in ("cuda:", "cuda:x", "cpu:0", ""):
+        with pytest.raises(ValueError, match="device must be auto, cpu, cuda or cuda:N"):
+            machine.pick_device(name)
+    with pytest.raises(ValueError, match="one of this machine's 4 CUDA devices"):
+        machine.pick_device("cuda:4")
+
+
+def test_signals_are_collected_once_and_given_back() -> None:
+    got: list[int] = []
+    old = signal.signal(signal.SIGTERM, lambda number, _: got.append(number))
+    try:
+        with machine.signals() as asked:
+            signal.raise_signal(signal.SIGTERM)
+            assert asked == [signal.SIGTERM]
+            assert got == []
+            signal.raise_signal(signal.SIGTERM)  # the second acts as usual
+            assert got == [signal.SIGTERM]
+        signal.raise_signal(signal.SIGTERM)
+        assert len(got) == 2
+    finally:
+        signal.signal(signal.SIGTERM, old)
+
+
+def test_models_without_a_fixed_image_size_can_be_made() -> None:
+    model = models.build_model("resnet10t", 3, 32, {}, drop_path=0.1)
+    assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 3)
+
+
+def test_a_body_is_loaded_without_its_classifier_and_at_another_size() -> None:
+    arguments = {"patch_size": 8, "embed_dim": 16, "depth": 1, "num_heads": 2}
+    source = models.build_model("vit_tiny_patch16_224", 4, 16, arguments)
+    target = models.build_model("vit_tiny_patch16_224", 7, 32, arguments)
+    head = target.state_dict()["head.weight"].clone()
+    models.load_body(target, source.state_dict(), "source")
+    state = target.state_dict()
+    assert torch.equal(state["head.weight"], head)
+    assert torch.equal(state["blocks.0.attn.qkv.weight"], source.state_dict()["blocks.0.attn.qkv.weight"])
+    assert state["pos_embed"].shape == (1, 17, 16)
+    corner = source.state_dict()["pos_embed"][0, 0]
+    assert torch.equal(state["pos_embed"][0, 0], corner)  # the class token's stays
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"embed_dim": 32}, "source does not fit the model: Error"),
+        ({"depth": 2}, "source does not fit the model: 12 names differ"),
+    ],
+)
+def test_a_body_that_does_not_fit_is_refused(arguments: dict[str, Any], words: str) -> None:
+    small = {"patch_size": 8, "embed_dim": 16, "depth": 1, "num_heads": 2}
+    source = models.build_model("vit_tiny_patch16_224", 4, 16, small)
+    target = models.build_model("vit_tiny_patch16_224", 4, 16, {**small, **arguments})
+    with pytest.raises(ValueError, match=words):
+        models.load_body(target, source.state_dict(), "source")
+
+
+@pytest.mark.gpu
+def test_a_run_on_cuda_trains_in_bfloat16_and_resumes(tmp_path: Path) -> None:
+    changes = {"device": "cuda", "deterministic": True}
+    pretrain.pretrain(tiny(tmp_path / "whole", **changes))
+    pretrain.pretrain(tiny(tmp_path / "parts", minutes=1e-9, **changes))
+    assert pretrain.pretrain(tiny(tmp_path / "parts", resume=True, **changes)).finished
+    assert same(tmp_path / "whole" / "weights.safetensors", tmp_path / "parts" / "weights.safetensors")
