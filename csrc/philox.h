@@ -26,30 +26,63 @@ struct PhiloxBlock {
     typename L::U word[4];
 };
 
+inline constexpr std::uint32_t kPhiloxM0 = 0xD2511F53U, kPhiloxM1 = 0xCD9E8D57U;  // multipliers
+inline constexpr std::uint32_t kPhiloxW0 = 0x9E3779B9U, kPhiloxW1 = 0xBB67AE85U;  // key increments
+inline constexpr int kPhiloxRounds = 10;
+
+// The rounds from `first` on; `key` is that of round 0.
 template <class L>
-ONEPFRAC_FN PhiloxBlock<L> philox4x32(typename L::U c0, typename L::U c1, typename L::U c2, typename L::U c3, Key key) {
+ONEPFRAC_FN PhiloxBlock<L> philox_rounds(typename L::W w0, typename L::W w1, typename L::W w2, typename L::W w3,
+                                         Key key, int first) {
     using W = typename L::W;
-    W w0 = L::widen(c0);
-    W w1 = L::widen(c1);
-    W w2 = L::widen(c2);
-    W w3 = L::widen(c3);
-    std::uint32_t k0 = key.low;
-    std::uint32_t k1 = key.high;
+    std::uint32_t k0 = key.low + static_cast<std::uint32_t>(first) * kPhiloxW0;
+    std::uint32_t k1 = key.high + static_cast<std::uint32_t>(first) * kPhiloxW1;
 #if defined(__CUDA_ARCH__)
 #pragma unroll
 #endif
-    for (int round = 0; round < 10; ++round) {
+    for (int round = first; round < kPhiloxRounds; ++round) {
         W high0, low0, high1, low1;
-        L::multiply(w0, 0xD2511F53U, high0, low0);
-        L::multiply(w2, 0xCD9E8D57U, high1, low1);
+        L::multiply(w0, kPhiloxM0, high0, low0);
+        L::multiply(w2, kPhiloxM1, high1, low1);
         w0 = L::xor3(high1, w1, k0);
         w1 = low1;
         w2 = L::xor3(high0, w3, k1);
         w3 = low0;
-        k0 += 0x9E3779B9U;
-        k1 += 0xBB67AE85U;
+        k0 += kPhiloxW0;
+        k1 += kPhiloxW1;
     }
     return {{L::narrow(w0), L::narrow(w1), L::narrow(w2), L::narrow(w3)}};
 }
+
+template <class L>
+ONEPFRAC_FN PhiloxBlock<L> philox4x32(typename L::U c0, typename L::U c1, typename L::U c2, typename L::U c3, Key key) {
+    return philox_rounds<L>(L::widen(c0), L::widen(c1), L::widen(c2), L::widen(c3), key, 0);
+}
+
+// The blocks with counters (0, index, purpose, 0), (1, index, purpose, 0), ...: the first two rounds come down to a
+// product a lane that is the same for all blocks, and a few scalar operations a block.
+template <class L>
+class PhiloxSequence {
+  public:
+    ONEPFRAC_FN PhiloxSequence(typename L::U index, Purpose purpose, Key key) : key_(key) {
+        ScalarLanes::multiply(static_cast<std::uint32_t>(purpose), kPhiloxM1, high_, low_);
+        const typename L::W w0 = L::xor3(L::widen(index), L::splat_w(high_), key.low);
+        L::multiply(w0, kPhiloxM0, lane_high_, lane_low_);
+    }
+
+    ONEPFRAC_FN PhiloxBlock<L> at(std::uint32_t block) const {
+        std::uint32_t high0, low0, high1, low1;
+        ScalarLanes::multiply(block, kPhiloxM0, high0, low0);              // round 0
+        ScalarLanes::multiply(high0 ^ key_.high, kPhiloxM1, high1, low1);  // round 1
+        const std::uint32_t k0 = key_.low + kPhiloxW0, k1 = key_.high + kPhiloxW1;
+        return philox_rounds<L>(L::splat_w(high1 ^ low_ ^ k0), L::splat_w(low1),
+                                L::xor3(lane_high_, L::splat_w(low0), k1), lane_low_, key_, 2);
+    }
+
+  private:
+    Key key_;
+    std::uint32_t high_, low_;
+    typename L::W lane_high_, lane_low_;
+};
 
 }  // namespace onepfrac

@@ -61,8 +61,22 @@ struct Avx2Lanes {
         const __m256i factors = _mm256_set1_epi32(static_cast<int>((static_cast<std::uint32_t>(stride) << 16) | 1U));
         return _mm256_madd_epi16(_mm256_or_si256(x, _mm256_slli_epi32(y, 16)), factors);
     }
+    // 255 at each offset, a signed number of bytes. The offsets leave through registers: stored and loaded again, they
+    // would wait for the bytes stored before.
+    static ONEPFRAC_FN void store_bytes(std::uint8_t* base, U offsets) {
+        const __m128i low = _mm256_castsi256_si128(offsets), high = _mm256_extracti128_si256(offsets, 1);
+        store_two_bytes(base, _mm_cvtsi128_si64(low));
+        store_two_bytes(base, _mm_extract_epi64(low, 1));
+        store_two_bytes(base, _mm_cvtsi128_si64(high));
+        store_two_bytes(base, _mm_extract_epi64(high, 1));
+    }
+    static ONEPFRAC_FN void store_two_bytes(std::uint8_t* base, long long offsets) {
+        base[static_cast<std::int32_t>(offsets)] = 255;
+        base[offsets >> 32] = 255;
+    }
 
     static ONEPFRAC_FN W widen(U a) { return {a, _mm256_srli_epi64(a, 32)}; }
+    static ONEPFRAC_FN W splat_w(std::uint32_t value) { return {splat_u(value), splat_u(value)}; }
     static ONEPFRAC_FN U narrow(W a) { return _mm256_blend_epi32(a.even, _mm256_slli_epi64(a.odd, 32), 0xAA); }
     static ONEPFRAC_FN W xor3(W a, W b, std::uint32_t c) {
         const __m256i k = _mm256_set1_epi32(static_cast<int>(c));
@@ -75,6 +89,12 @@ struct Avx2Lanes {
         high = {_mm256_srli_epi64(low.even, 32), _mm256_srli_epi64(low.odd, 32)};
     }
 
+    // One value of each map, chosen by whether it is the first: vpermilps reads the two low bits of each lane, 3 or 0.
+    struct Table2 {
+        F values;
+        explicit ONEPFRAC_FN Table2(const float* v) : values(_mm256_setr_ps(v[1], 0, 0, v[0], v[1], 0, 0, v[0])) {}
+        ONEPFRAC_FN F at(M first) const { return _mm256_permutevar_ps(values, first); }
+    };
     // One value of each map, chosen by index.
     struct Table8 {
         F low;

@@ -65,8 +65,25 @@ struct Avx512Lanes {
         const __m512i factors = _mm512_set1_epi32(static_cast<int>((static_cast<std::uint32_t>(stride) << 16) | 1U));
         return _mm512_madd_epi16(_mm512_or_si512(x, _mm512_slli_epi32(y, 16)), factors);
     }
+    // 255 at each offset, a signed number of bytes. The offsets leave through registers: stored and loaded again, they
+    // would wait for the bytes stored before.
+    static ONEPFRAC_FN void store_bytes(std::uint8_t* base, U offsets) {
+        store_four_bytes(base, _mm512_castsi512_si128(offsets));
+        store_four_bytes(base, _mm512_extracti32x4_epi32(offsets, 1));
+        store_four_bytes(base, _mm512_extracti32x4_epi32(offsets, 2));
+        store_four_bytes(base, _mm512_extracti32x4_epi32(offsets, 3));
+    }
+    static ONEPFRAC_FN void store_four_bytes(std::uint8_t* base, __m128i offsets) {
+        store_two_bytes(base, _mm_cvtsi128_si64(offsets));
+        store_two_bytes(base, _mm_extract_epi64(offsets, 1));
+    }
+    static ONEPFRAC_FN void store_two_bytes(std::uint8_t* base, long long offsets) {
+        base[static_cast<std::int32_t>(offsets)] = 255;
+        base[offsets >> 32] = 255;
+    }
 
     static ONEPFRAC_FN W widen(U a) { return {a, _mm512_srli_epi64(a, 32)}; }
+    static ONEPFRAC_FN W splat_w(std::uint32_t value) { return {splat_u(value), splat_u(value)}; }
     static ONEPFRAC_FN U narrow(W a) { return _mm512_mask_blend_epi32(0xAAAA, a.even, _mm512_slli_epi64(a.odd, 32)); }
     static ONEPFRAC_FN W xor3(W a, W b, std::uint32_t c) {
         const __m512i k = _mm512_set1_epi32(static_cast<int>(c));
@@ -78,6 +95,12 @@ struct Avx512Lanes {
         high = {_mm512_srli_epi64(low.even, 32), _mm512_srli_epi64(low.odd, 32)};
     }
 
+    // One value of each map, chosen by whether it is the first.
+    struct Table2 {
+        F first_value, second_value;
+        explicit ONEPFRAC_FN Table2(const float* v) : first_value(splat(v[0])), second_value(splat(v[1])) {}
+        ONEPFRAC_FN F at(M first) const { return select(first, first_value, second_value); }
+    };
     // One value of each map, chosen by index.
     struct Table16 {
         F values;

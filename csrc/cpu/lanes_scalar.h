@@ -27,7 +27,13 @@ struct CpuScalarLanes : ScalarLanes {
     static ONEPFRAC_FN U cell(U x, U y, int stride) {
         return static_cast<U>(static_cast<int>(y) * stride + static_cast<int>(x));
     }
+    static ONEPFRAC_FN void store_bytes(std::uint8_t* base, U offset) { base[static_cast<std::int32_t>(offset)] = 255; }
 
+    struct Table2 {
+        float first_value, second_value;
+        explicit ONEPFRAC_FN Table2(const float* v) : first_value(v[0]), second_value(v[1]) {}
+        ONEPFRAC_FN F at(M first) const { return first ? first_value : second_value; }
+    };
     struct Table16 {
         const float* values;
         explicit ONEPFRAC_FN Table16(const float* p) : values(p) {}

@@ -68,21 +68,15 @@ inline constexpr int kVectors = 4;
 // The map that a draw chooses, in lanes: one of two.
 template <class L>
 struct ChooseOfTwo {
-    Map<typename L::F> first, second;
+    typename L::Table2 a, b, e, c, d, f;
     typename L::U threshold;
 
     ONEPFRAC_FN explicit ChooseOfTwo(const System& s, int /*num_maps*/)
-        : first{L::splat(s.a[0]), L::splat(s.b[0]), L::splat(s.e[0]),
-                L::splat(s.c[0]), L::splat(s.d[0]), L::splat(s.f[0])},
-          second{L::splat(s.a[1]), L::splat(s.b[1]), L::splat(s.e[1]),
-                 L::splat(s.c[1]), L::splat(s.d[1]), L::splat(s.f[1])},
-          threshold(L::splat_u(s.threshold[0])) {}
+        : a(s.a), b(s.b), e(s.e), c(s.c), d(s.d), f(s.f), threshold(L::splat_u(s.threshold[0])) {}
 
     ONEPFRAC_FN Map<typename L::F> at(typename L::U draw) const {
-        const typename L::M is_first = L::less(draw, threshold);
-        return {L::select(is_first, first.a, second.a), L::select(is_first, first.b, second.b),
-                L::select(is_first, first.e, second.e), L::select(is_first, first.c, second.c),
-                L::select(is_first, first.d, second.d), L::select(is_first, first.f, second.f)};
+        const typename L::M first = L::less(draw, threshold);
+        return {a.at(first), b.at(first), e.at(first), c.at(first), d.at(first), f.at(first)};
     }
 };
 
@@ -144,18 +138,17 @@ ONEPFRAC_FN bool walk_group(const Chooser& chooser, const System& system, std::u
     if (common == 0 && !one_more) return true;
 
     Points<L> p;
-    U orbit[kVectors];
-    for (int g = 0; g < kVectors; ++g) {
-        p[g] = {L::splat(system.start[0]), L::splat(system.start[1])};
-        orbit[g] = L::add(L::iota(), L::splat_u(first_orbit + static_cast<std::uint32_t>(g * L::kWidth)));
-    }
-    const U purpose = L::splat_u(static_cast<std::uint32_t>(Purpose::kOrbit));
-    const U zero = L::splat_u(0U);
+    const auto draws_from = [&](int g) {
+        const auto orbit = L::add(L::iota(), L::splat_u(first_orbit + static_cast<std::uint32_t>(g * L::kWidth)));
+        return PhiloxSequence<L>(orbit, Purpose::kOrbit, system.key);
+    };
+    const PhiloxSequence<L> draws[kVectors] = {draws_from(0), draws_from(1), draws_from(2), draws_from(3)};
+    for (int g = 0; g < kVectors; ++g) p[g] = {L::splat(system.start[0]), L::splat(system.start[1])};
     const std::uint32_t total = steps + (one_more ? 1U : 0U);
     for (std::uint32_t first = 0; first < total; first += kStepsPerBlock) {
         PhiloxBlock<L> block[kVectors];
         for (int g = 0; g < kVectors; ++g) {
-            block[g] = philox4x32<L>(L::splat_u(first / kStepsPerBlock), orbit[g], purpose, zero, system.key);
+            block[g] = draws[g].at(first / kStepsPerBlock);
         }
 #pragma GCC unroll 8
         for (std::uint32_t s = 0; s < kStepsPerBlock; ++s) {
@@ -249,10 +242,7 @@ struct ByteInk {
     int stride;
 
     ONEPFRAC_FN void add(const Point<typename L::F>& p) const {
-        alignas(64) std::uint32_t cells[L::kWidth];
-        L::store_u(cells, L::cell(x.to_pixel(p.x), y.to_pixel(p.y), -stride));
-#pragma GCC unroll 16
-        for (int i = 0; i < L::kWidth; ++i) bottom[static_cast<std::int32_t>(cells[i])] = 255;
+        L::store_bytes(bottom, L::cell(x.to_pixel(p.x), y.to_pixel(p.y), -stride));
     }
 };
 
