@@ -87,7 +87,8 @@ def sigma_against_delta(
 
     Notes
     -----
-    A cell stays empty, and its label says "none", where no system of a thousand inks more than the recipe's ``min_inked``.
+    A cell stays empty, and its label says "none", where not one system of a thousand inks more than the recipe's
+    ``min_inked``.
     """
     check_int("per_cell", per_cell, 1, 64)
     check_int("tile", tile, 32, 1024)
@@ -167,10 +168,13 @@ def _page(tiles: NDArray[np.uint8], labels: Sequence[tuple[str, ...]], columns: 
     columns = min(columns, count)
     font, head = ImageFont.load_default(11), ImageFont.load_default(13)
     line, lines = 13, len(labels[0])
-    step_x, step_y = width + 2 + GAP, height + 2 + 2 + line * lines + GAP
-    title_lines = _wrap(title, head, columns * step_x - GAP)
+    widest = max(font.getlength(text) for texts in labels for text in texts)
+    step_x, step_y = max(width + 2, int(widest) + 2) + GAP, height + 2 + 2 + line * lines + GAP
+    words = max(head.getlength(word) for word in title.split())
+    page_width = max(columns * step_x - GAP, int(words) + 1) + 2 * GAP
+    title_lines = _wrap(title, head, page_width - 2 * GAP)
     top = GAP + 17 * len(title_lines) + 4
-    size = (columns * step_x + GAP, top + -(-count // columns) * step_y)
+    size = (page_width, top + -(-count // columns) * step_y)
     if max(size) > MAX_SIDE:
         raise ValueError(f"the contact sheet would have {size[0]} x {size[1]} pixels, more than {MAX_SIDE} a side")
     page = Image.new("L", size, PAPER)
