@@ -178,8 +178,6 @@ OTHER_SETTINGS: dict[str, Any] = {
 def test_the_state_of_a_stream_with_other_settings_is_refused(name: str) -> None:
     other = make(**{name: OTHER_SETTINGS[name]})
     key = "global_batch_size" if name == "batch_size" else name
-    if name == "channels":
-        key = "channels"
     endless = make()
     take(endless, 1)
     with pytest.raises(ValueError, match=rf"state\['stream'\]\['{key}'\] must be .* load stream.state_at\(samples\)"):
@@ -602,7 +600,8 @@ def test_a_bad_environment_is_named(monkeypatch: pytest.MonkeyPatch, message: st
         (ValueError, "dtype must be one of torch.float32, .* got torch.int64", {"dtype": torch.int64}),
         (TypeError, "dtype must be a torch.dtype, got 'float32' of type str", {"dtype": "float32"}),
         (ValueError, "channels must be 1 or 3, got 2", {"channels": 2}),
-        (ValueError, "channels must be .* got 4", {"channels": 4}),
+        (ValueError, "channels must be 1 or 3, got 4", {"channels": 4}),
+        (TypeError, "channels must be 1 or 3, got True of type bool", {"channels": True}),
         (ValueError, r"std must be a number in \(0, inf\), got 0", {"std": 0}),
         (ValueError, r"std\[1\] must be a number in \(0, inf\), got -1", {"std": (1, -1, 1)}),
         (ValueError, "mean must be a number or 3 numbers, one for each channel, got", {"mean": (0.5, 0.5)}),
@@ -622,6 +621,11 @@ def test_a_bad_environment_is_named(monkeypatch: pytest.MonkeyPatch, message: st
 def test_bad_settings_are_named(error: type[Exception], message: str, settings: dict[str, object]) -> None:
     with pytest.raises(error, match=message):
         make(**settings)
+
+
+def test_a_stream_of_something_else_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"recipe must be a recipe such as onepfrac.OnePFrac, got IFS"):
+        Stream(onepfrac.sample_ifs())  # type: ignore[arg-type]
 
 
 def test_cuda_asked_for_and_absent_is_an_error_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -41,6 +41,7 @@ _MAX_BATCH = 1_000_000
 _MAX_PREFETCH = 64
 
 
+@runtime_checkable
 class Source(Protocol):
     """What a stream needs of a recipe."""
 
@@ -128,6 +129,8 @@ class Stream(IterableDataset[Batch]):
         world_size: int | None = None,
         prefetch: int = 2,
     ) -> None:
+        if not isinstance(recipe, Source):
+            raise TypeError(f"recipe must be a recipe such as onepfrac.OnePFrac, got {type(recipe).__name__}")
         self._recipe = recipe
         self._batch_size = check_int("batch_size", batch_size, 1, _MAX_BATCH)
         self._size = check_int("size", size, 8, 4096)
@@ -135,9 +138,7 @@ class Stream(IterableDataset[Batch]):
         self._draws = check_choice("draws", draws, DRAWS)
         self._threads = None if threads is None else check_threads(threads)
         self._dtype_name = _dtype_name(dtype)
-        self._channels = check_int("channels", channels, 1, 3)
-        if self._channels == 2:
-            raise ValueError("channels must be 1 or 3, got 2")
+        self._channels = _channels(channels)
         self._mean = _per_channel("mean", mean, self._channels, -math.inf)
         self._std = _per_channel("std", std, self._channels, 0.0)
         self._rank, self._world_size = _place(rank, world_size)
@@ -474,6 +475,14 @@ def _dtype_name(dtype: object) -> str:
         if known == dtype:
             return name
     raise ValueError(f"dtype must be one of {', '.join(f'torch.{name}' for name in _DTYPES)}, got {dtype}")
+
+
+def _channels(channels: object) -> int:
+    if isinstance(channels, bool) or not isinstance(channels, int):
+        raise TypeError(f"channels must be 1 or 3, got {channels!r} of type {type(channels).__name__}")
+    if channels not in (1, 3):
+        raise ValueError(f"channels must be 1 or 3, got {channels}")
+    return channels
 
 
 def _per_channel(name: str, value: object, channels: int, low: float) -> tuple[float, ...]:
