@@ -18,8 +18,8 @@ from onepfrac.train import checkpoint, finetune, models
 
 MODEL = ("patch_size=8", "embed_dim=16", "depth=1", "num_heads=2")
 TINY: dict[str, Any] = {
-    "model": "vit_tiny_patch16_224", "model_arg": MODEL, "size": 16, "epochs": 10, "batch_size": 8, "optimizer": "adamw",
-    "lr": 0.5, "crop": 0.8, "device": "cpu",
+    "model": "vit_tiny_patch16_224", "model_arg": MODEL, "size": 16, "epochs": 10, "batch_size": 8,
+    "optimizer": "adamw", "lr": 0.5, "crop": 0.8, "device": "cpu",
 }  # fmt: skip
 COLOURS = {"blue": (20, 40, 220), "green": (30, 200, 40), "red": (220, 30, 30)}
 
