@@ -209,6 +209,11 @@ def test_settings_that_do_not_change_the_sequence_do_not_matter() -> None:
         (ValueError, r"state\['stream'\] must have the keys", {"stream": {}}),
         (
             ValueError,
+            r"state\['stream'\]\['size'\] must be 16 as in this stream, got 16.0",
+            {"stream": {**make()._settings(), "size": 16.0}},
+        ),
+        (
+            ValueError,
             r"state\['worker'\] \[0, 2\] .* is the state of one loader worker, this is no worker",
             {"worker": [0, 2]},
         ),
@@ -316,14 +321,13 @@ def test_torchdatas_loader_resumes_with_spawned_persistent_workers_and_sparse_sn
     settings: dict[str, Any] = {
         "batch_size": None,
         "num_workers": 2,
-        "multiprocessing_context": "spawn",
         "persistent_workers": True,
         "snapshot_every_n_steps": 3,
     }
-    first = stateful.StatefulDataLoader(make(), **settings)
+    first = stateful.StatefulDataLoader(make(), multiprocessing_context="fork", **settings)
     running = iter(first)
     take(running, 5)
-    second = stateful.StatefulDataLoader(make(), **settings)
+    second = stateful.StatefulDataLoader(make(), multiprocessing_context="spawn", **settings)
     second.load_state_dict(first.state_dict())
     assert same(take(second, 3), REFERENCE[5:8])
     assert same(take(second, 3), REFERENCE[:3])  # a new epoch of the loader starts at the stream's own position
