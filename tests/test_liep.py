@@ -73,9 +73,10 @@ def test_the_parameters_of_epsilon_are_uncorrelated() -> None:
 
 
 def test_every_accepted_picture_is_inked_enough_and_every_refused_one_was_not() -> None:
-    first = inked_shares(LIEP(SYSTEM, 0.5, 60, drawing=dataclasses.replace(SMALL, min_inked=0)))
-    limit = float(np.quantile(first, 0.4))
-    distribution = LIEP(SYSTEM, 0.5, 60, drawing=dataclasses.replace(SMALL, min_inked=limit))
+    drawing = dataclasses.replace(SMALL, brush="patch", min_inked=0)  # a patch's share depends on the picture's key
+    first = inked_shares(LIEP(SYSTEM, 0.5, 60, drawing=drawing))
+    limit = float(np.sort(first)[24])  # one picture has exactly this share, which is not more than it
+    distribution = LIEP(SYSTEM, 0.5, 60, drawing=dataclasses.replace(drawing, min_inked=limit))
     assert inked_shares(distribution).min() > limit
     assert np.array_equal(distribution.attempts > 0, first <= limit)
     assert distribution.attempts.max() > 1
@@ -160,6 +161,17 @@ def test_the_base_system_is_the_first_attempt_whose_picture_is_inked_enough() ->
         seed = keys(1, Purpose.BASE_KEY, attempt)
         image = onepfrac.render(system, points=2000, size=32, pad=2, brush="fill", seed=int(seed))
         assert ((image != 0).double().mean().item() > 0.6) == (attempt == place)
+
+
+def test_the_base_systems_picture_has_a_key_of_its_own_and_must_ink_more_than_the_limit() -> None:
+    first = onepfrac.sample_ifs(3.5, 2, 1)
+    drawing = dataclasses.replace(SMALL, brush="patch")
+    seed = int(keys(1, Purpose.BASE_KEY, 0))
+    image = onepfrac.render(first, points=2000, size=32, pad=2, brush="patch", seed=seed)
+    share = float((image != 0).double().mean())
+    just_less = float(np.nextafter(share, 0))
+    assert draw_base_system(3.5, 2, 1, 0.1, dataclasses.replace(drawing, min_inked=just_less)) == first
+    assert draw_base_system(3.5, 2, 1, 0.1, dataclasses.replace(drawing, min_inked=share)) != first
 
 
 @pytest.mark.parametrize("sigma", [0.0, 0.05])
