@@ -42,14 +42,14 @@ def render(
 ) -> Any:
     """Draw one picture of each system.
 
-    An image is played by 256 orbits, which start at the fixed point of the map that contracts most and discard 32 steps;
-    their bounding box is fitted to the canvas, each axis by itself, as the released generators do.
+    An image is played by 256 orbits, which start at the fixed point of the map that contracts most and discard 32
+    steps; their bounding box is fitted to the canvas, each axis by itself, as the released generators do.
 
     Parameters
     ----------
     maps
         (B, N, 2, 3) real numbers, N = 1..16: rows ``[[a, b, e], [c, d, f]]`` of ``v -> A v + t``; used in float32.
-        An `IFS` counts as a batch of one. NumPy, torch (also on a GPU, from where it is copied), or anything array-like.
+        An `IFS` counts as a batch of one. NumPy, torch (copied to the host from a GPU), or anything array-like.
     probs
         (N,) or (B, N) weights, not negative, with a positive sum. Default: the IFS's own, else ``|det A|``.
     points
@@ -65,8 +65,8 @@ def render(
     threads
         CPU threads, 1..1024. Default: ``torch.get_num_threads()``.
     device
-        ``"cpu"`` or a CUDA device. Default: the device of ``out``, else of ``maps`` if that is a tensor, else the CPU. On a
-        GPU the work is queued on torch's current stream.
+        ``"cpu"`` or a CUDA device. Default: the device of ``out``, else of ``maps`` if that is a tensor, else the CPU.
+        On a GPU the work is queued on torch's current stream.
     dtype
         torch.uint8 (default), float16, bfloat16 or float32. Ink is 127 in uint8 and 127/255 in the float dtypes.
     out
@@ -206,7 +206,7 @@ def check_device(name: str, device: str | int | torch.device) -> torch.device:
         raise ValueError(f"{name} must be 'cpu': this build has no CUDA kernels (ONEPFRAC_CUDA=0), got {device!r}")
     if not torch.cuda.is_available():
         raise ValueError(f"{name} must be 'cpu': torch finds no CUDA device here, got {device!r}")
-    if where.index is None:
+    if ":" not in str(where):
         return torch.device("cuda", torch.cuda.current_device())
     if where.index >= torch.cuda.device_count():
         raise ValueError(f"{name} must be one of {torch.cuda.device_count()} CUDA devices, got {device!r}")
@@ -305,7 +305,7 @@ def _host_array(name: str, array: Any) -> NDArray[Any]:
             tensor = tensor.float()
         array = tensor.cpu().numpy()
     elif hasattr(array, "__dlpack_device__") and not isinstance(array, np.ndarray):
-        array = torch.from_dlpack(array).cpu().numpy()
+        array = torch.utils.dlpack.from_dlpack(array).cpu().numpy()
     try:
         result = np.asarray(array)
     except ValueError as error:
@@ -357,8 +357,8 @@ def _check_out(out: Any, shape: tuple[int, ...], dtype: torch.dtype | None, wher
         if not out.dtype.isnative:
             raise ValueError(f"out must be in the machine's byte order, got {out.dtype.str}")
     elif hasattr(out, "__dlpack__") and hasattr(out, "shape"):
-        tensor = torch.from_dlpack(out)  # shares the memory
-        return _check_out(tensor, shape, dtype, where)
+        _check_out(torch.utils.dlpack.from_dlpack(out), shape, dtype, where)  # shares the memory
+        return
     else:
         raise TypeError(f"out must be an array of torch, NumPy or a library with DLPack, got {type(out).__name__}")
     if tuple(out.shape) != shape:
