@@ -6,7 +6,7 @@ import hashlib
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from onepfrac import draws
@@ -37,6 +37,8 @@ def test_the_generator_by_hand_gives_the_published_known_answers() -> None:
 
 
 @given(seed=SEEDS, index=INDICES, purpose=st.sampled_from(list(Purpose)), count=st.integers(0, 13))
+@example(seed=2**63 + 5, index=2**63 + 2**40 + 3, purpose=Purpose.AUGMENT, count=13)
+@example(seed=7, index=2**32, purpose=Purpose.IFS, count=4)
 def test_words_are_philox_blocks_of_seed_purpose_and_index(seed: int, index: int, purpose: Purpose, count: int) -> None:
     expected: list[int] = []
     for block in range(4):
@@ -73,9 +75,12 @@ def test_uniform_draws_are_multiples_of_two_to_the_minus_53_below_one() -> None:
     assert drawn.dtype == np.float64
     assert drawn.min() >= 0.0
     assert drawn.max() < 1.0
-    scaled = drawn * 2.0**53
-    assert np.array_equal(scaled, np.floor(scaled))
-    assert (scaled.astype(np.uint64) & np.uint64(1)).mean() == pytest.approx(0.5, abs=0.02)  # the last bit is drawn too
+    scaled = (drawn * 2.0**53).astype(np.uint64)
+    assert np.array_equal(scaled * 2.0**-53, drawn)
+    for bit in range(53):
+        assert ((scaled >> np.uint64(bit)) & np.uint64(1)).mean() == pytest.approx(0.5, abs=0.03)
+    high, low = bits(0, Purpose.EPSILON, 17, 16).astype(object).reshape(8, 2).T
+    assert drawn[17].tolist() == [(h // 32 * 2**26 + w // 64) / 2**53 for h, w in zip(high, low, strict=True)]
 
 
 def test_uniform_draws_pass_the_test_of_kolmogorov_and_smirnov() -> None:

@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 import onepfrac
@@ -66,12 +64,11 @@ def test_the_ranks_shares_make_up_the_same_global_batches(ranks: int) -> None:
     assert same(batches, REFERENCE[:6])
 
 
-@given(sizes=st.lists(st.integers(1, 7), min_size=1, max_size=4))
-def test_a_sample_is_the_same_whatever_the_batch_size(sizes: list[int]) -> None:
+@pytest.mark.parametrize("size", range(1, 8))
+def test_a_sample_is_the_same_whatever_the_batch_size(size: int) -> None:
     images = torch.cat([images for images, _ in REFERENCE])
-    for size in sizes:
-        batches = take(make(size), 3)
-        assert torch.equal(torch.cat([batch for batch, _ in batches]), images[: 3 * size])
+    batches = take(make(size), 3)
+    assert torch.equal(torch.cat([batch for batch, _ in batches]), images[: 3 * size])
 
 
 def test_fixed_draws_repeat_each_class_and_fresh_draws_never_do() -> None:
@@ -99,8 +96,8 @@ def test_chunks_of_canvases_and_threads_do_not_change_a_picture(monkeypatch: pyt
 # State
 
 
-@given(st.integers(0, 9), st.integers(1, 3))
-def test_resuming_at_any_position_goes_on_exactly(position: int, count: int) -> None:
+@pytest.mark.parametrize("position", range(10))
+def test_resuming_at_any_position_goes_on_exactly(position: int) -> None:
     first = make()
     assert same(take(first, position), REFERENCE[:position]) if position else True
     state = json.loads(json.dumps(first.state_dict()))
@@ -109,7 +106,7 @@ def test_resuming_at_any_position_goes_on_exactly(position: int, count: int) -> 
     second = make()
     second.load_state_dict(state)
     assert second.state_dict() == state
-    assert same(take(second, count), REFERENCE[position : position + count])
+    assert same(take(second, 2), REFERENCE[position : position + 2])
 
 
 def test_the_state_resumes_on_another_number_of_ranks() -> None:
