@@ -281,6 +281,31 @@ def test_a_drawn_plan_is_what_render_draws() -> None:
     assert (images != 0).flatten(1).double().mean(1).min() > 0.05
 
 
+DIGEST = """
+import hashlib, numpy, onepfrac
+from onepfrac.augment import CropFlip
+recipe = onepfrac.OnePFrac(delta=0.4, num_classes=40, points=3000, canvas=64, pad=2, min_inked=0.15)
+plan = recipe.plan(numpy.arange(100), "fresh")
+arrays = [recipe.liep.epsilon, recipe.liep.maps, recipe.ifs.maps, recipe.ifs.probs, plan.maps, plan.seeds, plan.labels]
+arrays += [numpy.array(recipe.ifs.sigma_factor), CropFlip().views(1, plan.samples, 512).boxes, recipe.liep.attempts]
+print(recipe.liep.attempts.max(), *(hashlib.sha256(array.tobytes()).hexdigest() for array in arrays))
+"""
+
+
+def test_recipes_and_plans_do_not_depend_on_the_processors_vector_units() -> None:
+    umath = pytest.importorskip("numpy._core._multiarray_umath")
+    present = [name for name in umath.__cpu_dispatch__ if umath.__cpu_features__.get(name)]
+    if not present:
+        pytest.skip("NumPy has no code for this processor's vector units that could be switched off")
+    outputs = set()
+    for settings in ({}, {"NPY_DISABLE_CPU_FEATURES": " ".join(present), "ONEPFRAC_SIMD": "scalar"}):
+        command = [sys.executable, "-c", DIGEST]
+        done = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, **settings})
+        outputs.add(done.stdout)
+    assert len(outputs) == 1
+    assert int(outputs.pop().split()[0]) > 0  # some epsilon was drawn again
+
+
 def test_importing_the_package_is_quick_and_brings_no_other_library() -> None:
     code = (
         "import sys, time; import torch; before = set(sys.modules); start = time.perf_counter(); import onepfrac;"
