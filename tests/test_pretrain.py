@@ -159,6 +159,12 @@ def test_given_settings_win_over_a_preset() -> None:
     assert pretrain.resolve({}) == pretrain.Settings()
 
 
+def test_the_quick_preset_writes_over_no_folder_but_its_own() -> None:
+    assert pretrain.resolve({}, "quick").overwrite
+    assert not pretrain.resolve({"out": "elsewhere"}, "quick").overwrite
+    assert pretrain.resolve({"out": "elsewhere", "overwrite": True}, "quick").overwrite
+
+
 def test_a_recipe_file_takes_the_place_of_its_options(tmp_path: Path) -> None:
     recipe = OnePFrac(num_classes=3, canvas=16, pad=1, points=100)
     recipe.save(tmp_path / "recipe.json")

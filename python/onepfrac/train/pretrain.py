@@ -113,7 +113,7 @@ FREE |= {"workers", "threads", "device", "compile", "deterministic"}
 # fmt: off
 PRESETS: dict[str, dict[str, Any]] = {
     "quick": {  # under two minutes on two CPU cores: a small ViT learns to tell 100 perturbations of one fractal apart
-        "out": "runs/quick", "steps": 500, "save_every": 250, "log_every": 25,
+        "out": "runs/quick", "overwrite": True, "steps": 500, "save_every": 250, "log_every": 25,
         "delta": 0.2, "num_classes": 100, "points": 30_000, "canvas": 256, "size": 32,
         "model_arg": ("patch_size=4", "embed_dim=96", "depth=4", "num_heads=3"), "drop_path": 0.0,
         "batch_size": 64, "lr": 4e-3, "warmup": 50, "smoothing": 0.0, "mixup": 0.0, "cutmix": 0.0,
@@ -179,6 +179,8 @@ def resolve(given: dict[str, Any], preset: str | None = None) -> Settings:
     if given.get("recipe") and (twice := sorted(dataset & given.keys())):
         raise ValueError(f"recipe {given['recipe']} already says {', '.join(twice)}; give one or the other")
     base = dict(PRESETS[preset]) if preset else {}
+    if "out" in given:  # a preset may only write over its own folder
+        base.pop("overwrite", None)
     path = Path(given.get("out", Settings.out)) / "checkpoint.safetensors"
     if given.get("resume") and not preset and path.exists():
         base = dataclasses.asdict(_saved_settings(path)) | {"resume": False, "overwrite": False, "minutes": 0.0}
