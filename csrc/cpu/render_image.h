@@ -32,7 +32,7 @@ inline constexpr int kMaxByteCanvas = 1024;
 
 // The memory that one thread needs for one image, in parts of whole cache lines.
 struct ScratchLayout {
-    std::size_t coordinates;  // floats an axis
+    std::size_t coordinates;  // floats an axis, at most, in the buffer of points; 0 where there is none
     int byte_stride;          // of the byte canvas, which has a spare row above and a spare column on the right
     std::size_t bytes_offset, canvas_offset, texture_offset, size;
 };
@@ -267,14 +267,47 @@ struct BitInk {
     }
 };
 
-// Calls ink.add for every point of the image: from the buffer, or from orbits walked once more.
+struct Played {
+    Bounds bounds;
+    std::size_t count;  // of buffered points
+    bool finite;        // all of them are
+};
+
+// Stages of an image. They are functions of their own, so that each has the registers to itself.
+
+// Plays all orbits into the buffer.
+template <class L, class Chooser>
+__attribute__((noinline)) Played play_into_buffer(const Chooser& chooser, const System& system, std::uint32_t points,
+                                                  float* xs, float* ys) {
+    LaneBounds<L> bounds;
+    std::size_t count = 0;
+    const bool finite = walk_all<L>(chooser, system, points, [&](const Points<L>& p) {
+        for (int g = 0; g < kVectors; ++g) {
+            L::store(xs + count + g * L::kWidth, p[g].x);
+            L::store(ys + count + g * L::kWidth, p[g].y);
+        }
+        count += kVectors * L::kWidth;
+        bounds.add(p);
+    });
+    return {bounds.reduce(), count, finite};
+}
+
 template <class L, class Ink>
-ONEPFRAC_FN void ink_buffer(const Ink& ink, const float* xs, const float* ys, std::size_t count) {
+__attribute__((noinline)) void ink_buffer(const Ink ink, const float* xs, const float* ys, std::size_t count) {
     for (std::size_t i = 0; i < count; i += L::kWidth) ink.add({L::load(xs + i), L::load(ys + i)});
 }
 
+// Without a buffer: the orbits are walked twice, and points that are not finite are left out.
+template <class L, class Chooser>
+__attribute__((noinline)) Bounds bound_again(const Chooser& chooser, const System& system, std::uint32_t points) {
+    LaneBounds<L> bounds;
+    walk_all<L>(chooser, system, points, [&](const Points<L>& p) { bounds.add_finite(p); });
+    return bounds.reduce();
+}
+
 template <class L, class Chooser, class Ink>
-ONEPFRAC_FN void ink_again(const Chooser& chooser, const System& system, std::uint32_t points, const Ink& ink) {
+__attribute__((noinline)) void ink_again(const Chooser& chooser, const System& system, std::uint32_t points,
+                                         const Ink ink) {
     walk_all<L>(chooser, system, points, [&](const Points<L>& p) {
         for (int g = 0; g < kVectors; ++g) {
             if (L::all(L::finite(p[g].x, p[g].y))) {
@@ -293,44 +326,31 @@ ONEPFRAC_FN void ink_again(const Chooser& chooser, const System& system, std::ui
 
 // Chaos game, bounds and ink: leaves the inked points in `canvas`.
 template <class L, class Chooser>
-__attribute__((noinline)) void draw_points(const RenderJob& job, const System& system, const ScratchLayout& layout,
-                                           std::byte* scratch, std::uint32_t* canvas) {
+void draw_points(const RenderJob& job, const System& system, const ScratchLayout& layout, std::byte* scratch,
+                 std::uint32_t* canvas) {
     const Chooser chooser(system, job.num_maps);
     auto* xs = reinterpret_cast<float*>(scratch);
     float* ys = xs + layout.coordinates;
-
-    LaneBounds<L> lane_bounds;
-    std::size_t count = 0;
-    bool buffered = layout.coordinates > 0;
-    if (buffered) {
-        buffered = walk_all<L>(chooser, system, job.points, [&](const Points<L>& p) {
-            for (int g = 0; g < kVectors; ++g) {
-                L::store(xs + count + g * L::kWidth, p[g].x);
-                L::store(ys + count + g * L::kWidth, p[g].y);
-            }
-            count += kVectors * L::kWidth;
-            lane_bounds.add(p);
-        });
-    }
-    if (!buffered) {
-        lane_bounds = LaneBounds<L>();
-        walk_all<L>(chooser, system, job.points, [&](const Points<L>& p) { lane_bounds.add_finite(p); });
-    }
-    const Bounds bounds = lane_bounds.reduce();
+    Played played{};
+    if (layout.coordinates > 0) played = play_into_buffer<L>(chooser, system, job.points, xs, ys);
+    const bool buffered = played.finite;
+    const Bounds bounds = buffered ? played.bounds : bound_again<L>(chooser, system, job.points);
     const LaneAxis<L> x(make_axis(bounds.x_min, bounds.x_max, job.size, job.pad));
     const LaneAxis<L> y(make_axis(bounds.y_min, bounds.y_max, job.size, job.pad));
+    const auto draw = [&](const auto& ink) {
+        if (buffered) {
+            ink_buffer<L>(ink, xs, ys, played.count);
+        } else {
+            ink_again<L>(chooser, system, job.points, ink);
+        }
+    };
 
     const int stride = words_per_row(job.size);
     if (job.size <= kMaxByteCanvas) {
         auto* bytes = reinterpret_cast<std::uint8_t*>(scratch + layout.bytes_offset);
         const std::int64_t byte_stride = layout.byte_stride;
         __builtin_memset(bytes, 0, static_cast<std::size_t>((job.size + 1) * byte_stride));
-        const ByteInk<L> ink{x, y, bytes + job.size * byte_stride, layout.byte_stride};
-        if (buffered) {
-            ink_buffer<L>(ink, xs, ys, count);
-        } else {
-            ink_again<L>(chooser, system, job.points, ink);
-        }
+        draw(ByteInk<L>{x, y, bytes + job.size * byte_stride, layout.byte_stride});
         for (int row = 0; row < job.size; ++row) {
             const std::uint8_t* from = bytes + (row + 1) * byte_stride;
             for (int j = 0; j < stride; ++j) {
@@ -339,12 +359,7 @@ __attribute__((noinline)) void draw_points(const RenderJob& job, const System& s
         }
     } else {
         __builtin_memset(canvas, 0, sizeof(std::uint32_t) * static_cast<std::size_t>(job.size * stride));
-        const BitInk<L> ink{x, y, canvas, job.size, stride};
-        if (buffered) {
-            ink_buffer<L>(ink, xs, ys, count);
-        } else {
-            ink_again<L>(chooser, system, job.points, ink);
-        }
+        draw(BitInk<L>{x, y, canvas, job.size, stride});
     }
 }
 
