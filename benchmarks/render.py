@@ -107,7 +107,7 @@ def numpy_game(maps: NDArray[np.float64], probs: NDArray[np.float64], points: in
 
 
 def take_turns(contestants: dict[str, tuple[int, Callable[[int], object]]], turns: int) -> dict[str, dict[str, float]]:
-    """Time every contestant (images a call, call) in turn; minimum, median and 90th percentile of ms an image."""
+    """Time every contestant (images a call, call) in turn: minimum, median and 90th percentile of ms an image."""
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for turn in range(turns + 3):
         for name, (images, draw) in contestants.items():
@@ -152,7 +152,7 @@ def compare(name: str, system: onepfrac.IFS, points: int, size: int, turns: int,
 
 
 def dataset(images: int) -> dict[str, Any]:
-    """The whole 1p-frac dataset of the paper, one thread and two: 512, 100k points, patch. Seconds a thousand images."""
+    """The whole 1p-frac dataset of the paper (512, 100k points, patch), one thread and two; seconds a thousand images."""
     recipe = onepfrac.OnePFrac(num_classes=images)
     maps, probs = recipe.liep.maps.astype(np.float32), recipe.ifs.probs
     seconds: dict[str, list[float]] = {"one thread": [], "two threads": []}

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Everything that needs a GPU, in order of importance, so that a short lease of one is never wasted:
+# build, bits equal to the CPU's, throughput, a training step, the sanitizers.
+#
+#     benchmarks/gpu_check.sh [FOLDER]     # where logs and JSON go; default: benchmarks/results
+#
+# Uses the python on PATH, which must have torch with CUDA, timm, pytest and hypothesis; builds for this GPU alone. Each
+# step's outcome is printed at the end; the exit status is 1 if any failed.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+out=${1:-benchmarks/results}
+mkdir -p "$out"
+declare -a summary=()
+failed=0
+
+step() { # step NAME SECONDS COMMAND...
+    local name=$1 limit=$2
+    shift 2
+    local begin=$SECONDS status=0
+    timeout "$limit" "$@" >"$out/$name.log" 2>&1 || status=$?
+    tail -n 12 "$out/$name.log"
+    summary+=("$(printf '%-12s %-7s %4d s' "$name" "$([ $status = 0 ] && echo ok || echo "rc $status")" $((SECONDS - begin)))")
+    [ $status = 0 ] || failed=1
+    return $status
+}
+
+arch=$(python -c 'import torch; print("%d%d" % torch.cuda.get_device_capability())') || exit 2
+step build 240 env ONEPFRAC_CUDA_ARCHS="$arch" python -m pip install --no-build-isolation --no-deps . || {
+    printf '%s\n' "${summary[@]}"
+    exit 1
+}
+step bits 300 python -m pytest -q -m gpu -p no:cacheprovider tests
+step simd 120 python -m pytest -q -p no:cacheprovider tests/test_rendering.py -k "simd or golden or twin or dtype"
+step render_gpu 120 python benchmarks/render_gpu.py --out "$out/render_gpu.json"
+step quick 240 onepfrac pretrain --preset quick --device cuda --out "$out/quick"
+rm -rf "$out/quick" # weights are not results; its log holds speed and waiting time
+if command -v compute-sanitizer >/dev/null; then
+    for tool in memcheck racecheck initcheck synccheck; do
+        step "$tool" 180 compute-sanitizer --tool "$tool" --error-exitcode 9 \
+            python -m pytest -q -m gpu -p no:cacheprovider tests/test_rendering.py -k "current_stream or end_alike"
+    done
+else
+    summary+=("sanitizers   absent (compute-sanitizer is not on PATH)")
+fi
+printf '%s\n' "${summary[@]}"
+exit $failed
