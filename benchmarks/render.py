@@ -152,7 +152,7 @@ def compare(name: str, system: onepfrac.IFS, points: int, size: int, turns: int,
 
 
 def dataset(images: int) -> dict[str, Any]:
-    """The whole 1p-frac dataset of the paper (512, 100k points, patch), one thread and two; seconds a thousand images."""
+    """The whole 1p-frac dataset of the paper (512, 100k points, patch), one thread and two; s a thousand images."""
     recipe = onepfrac.OnePFrac(num_classes=images)
     maps, probs = recipe.liep.maps.astype(np.float32), recipe.ifs.probs
     seconds: dict[str, list[float]] = {"one thread": [], "two threads": []}
