@@ -55,11 +55,19 @@ ONEPFRAC_FN std::uint32_t brush_mask(Brush brush, Key key) {
 // `first_row` and holds rows up to `end_row`. py grows upwards, so that a point covers the three rows above its own.
 ONEPFRAC_FN std::uint32_t brushed_word(const std::uint32_t* canvas, int stride, int first_row, int end_row, int row,
                                        int j, std::uint32_t mask) {
+    // A word of points with its left neighbour below it, as far as columns to the right are reached from there.
+    const auto pair_at = [&](int dy) {
+        if (row + dy >= end_row) return std::uint64_t{0};
+        const std::uint32_t* points = canvas + static_cast<std::int64_t>(row + dy - first_row) * stride + j;
+        return (static_cast<std::uint64_t>(points[0]) << 32) | (j > 0 ? points[-1] : 0U);
+    };
+    if (mask == 511U) {  // the full square: rows first, then columns
+        const std::uint64_t rows = pair_at(1) | pair_at(2) | pair_at(3);
+        return static_cast<std::uint32_t>(((rows << 1) | (rows << 2) | (rows << 3)) >> 32);
+    }
     std::uint32_t word = 0;
     for (int dy = 1; dy <= 3; ++dy) {
-        if (row + dy >= end_row) break;
-        const std::uint32_t* points = canvas + static_cast<std::int64_t>(row + dy - first_row) * stride + j;
-        const std::uint64_t pair = (static_cast<std::uint64_t>(points[0]) << 32) | (j > 0 ? points[-1] : 0U);
+        const std::uint64_t pair = pair_at(dy);
         const std::uint32_t bits = mask >> (3 * (dy - 1));
         for (int dx = 1; dx <= 3; ++dx) {
             const std::uint32_t shifted = static_cast<std::uint32_t>((pair << dx) >> 32);
