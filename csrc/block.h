@@ -184,6 +184,7 @@ ONEPFRAC_FN void render_block(Threads& threads, const BlockJob& job, std::int64_
     // Brush and pixels. A thread takes four words at a time, those that share a block of texture.
     threads.each([&](int thread) {
         const std::uint32_t mask = brush_mask(job.brush, memory.system.key);
+        const RoundKeys<ScalarLanes> keys(memory.system.key);
         const std::uint32_t ink = ink_bits(job.type);
         const int first_word = first_row * stride;
         const int end_word = end_row * stride;
@@ -191,7 +192,7 @@ ONEPFRAC_FN void render_block(Threads& threads, const BlockJob& job, std::int64_
         for (int quad = first_word / 4 + thread; 4 * quad < end_word; quad += count) {
             PhiloxBlock<ScalarLanes> texture{};
             if (job.brush == Brush::kPatch) {
-                texture = texture_words<ScalarLanes>(static_cast<std::uint32_t>(quad), memory.system.key);
+                texture = texture_words<ScalarLanes>(static_cast<std::uint32_t>(quad), keys);
             }
 #if defined(__CUDA_ARCH__)
 #pragma unroll

@@ -46,8 +46,9 @@ ONEPFRAC_FN std::uint32_t columns_of_word(int size, int j) {
 // What one point inks, as nine bits: bit 3 (dy - 1) + (dx - 1) for the pixel (px + dx, py + dy), dx and dy in 1..3.
 ONEPFRAC_FN std::uint32_t brush_mask(Brush brush, Key key) {
     if (brush != Brush::kPatchFixed) return 511U;
-    const std::uint32_t word =
-        philox4x32<ScalarLanes>(0U, 0U, static_cast<std::uint32_t>(Purpose::kPatchMask), 0U, key).word[0];
+    const std::uint32_t word = philox4x32<ScalarLanes>(0U, 0U, static_cast<std::uint32_t>(Purpose::kPatchMask), 0U,
+                                                       RoundKeys<ScalarLanes>(key))
+                                   .word[0];
     return 1U + static_cast<std::uint32_t>((static_cast<std::uint64_t>(word) * 511U) >> 32);  // 1..511, uniform
 }
 
@@ -83,11 +84,11 @@ ONEPFRAC_FN std::uint32_t brushed_word(const std::uint32_t* canvas, int stride, 
 inline constexpr std::uint32_t kExtraThreshold = 8405024U;  // round(2^27 * 32 / 511)
 
 template <class L>
-ONEPFRAC_FN PhiloxBlock<L> texture_words(typename L::U block, Key key) {
+ONEPFRAC_FN PhiloxBlock<L> texture_words(typename L::U block, const RoundKeys<L>& keys) {
     const typename L::U purpose = L::splat_u(static_cast<std::uint32_t>(Purpose::kTexture));
     const typename L::U zero = L::splat_u(0U);
-    PhiloxBlock<L> plain = philox4x32<L>(block, zero, purpose, zero, key);
-    const PhiloxBlock<L> extra = philox4x32<L>(block, L::splat_u(1U), purpose, zero, key);
+    PhiloxBlock<L> plain = philox4x32<L>(block, zero, purpose, zero, keys);
+    const PhiloxBlock<L> extra = philox4x32<L>(block, L::splat_u(1U), purpose, zero, keys);
     for (int q = 0; q < 4; ++q) {
         const typename L::U position = L::bit_and(extra.word[q], L::splat_u(31U));
         const typename L::M hit = L::less(L::template shift_right<5>(extra.word[q]), L::splat_u(kExtraThreshold));

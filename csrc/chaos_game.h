@@ -64,10 +64,11 @@ template <int kMaps, bool kChecked, class Visit>
 ONEPFRAC_FN Point<float> walk_orbit(const System& system, int num_maps, std::uint32_t orbit, std::uint32_t points,
                                     Purpose purpose, Visit&& visit) {
     Point<float> p{system.start[0], system.start[1]};
+    const RoundKeys<ScalarLanes> keys(system.key);
+    const PhiloxSequence<ScalarLanes> draws(orbit, purpose, keys);
     const std::uint32_t steps = kBurnIn + points;
     for (std::uint32_t first = 0; first < steps; first += kStepsPerBlock) {
-        const PhiloxBlock<ScalarLanes> block =
-            philox4x32<ScalarLanes>(first / kStepsPerBlock, orbit, static_cast<std::uint32_t>(purpose), 0U, system.key);
+        const PhiloxBlock<ScalarLanes> block = draws.at(first / kStepsPerBlock, keys);
 #if defined(__CUDA_ARCH__)
 #pragma unroll
 #endif

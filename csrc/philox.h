@@ -30,33 +30,58 @@ inline constexpr std::uint32_t kPhiloxM0 = 0xD2511F53U, kPhiloxM1 = 0xCD9E8D57U;
 inline constexpr std::uint32_t kPhiloxW0 = 0x9E3779B9U, kPhiloxW1 = 0xBB67AE85U;  // key increments
 inline constexpr int kPhiloxRounds = 10;
 
-// The rounds from `first` on; `key` is that of round 0.
+// The keys of all rounds, in lanes: made once an image.
+template <class L>
+struct RoundKeys {
+    Key key;
+    typename L::K lows[kPhiloxRounds], highs[kPhiloxRounds];
+
+    ONEPFRAC_FN explicit RoundKeys(Key first) : key(first) {
+        for (int r = 0; r < kPhiloxRounds; ++r) {
+            lows[r] = L::splat_k(key.low + static_cast<std::uint32_t>(r) * kPhiloxW0);
+            highs[r] = L::splat_k(key.high + static_cast<std::uint32_t>(r) * kPhiloxW1);
+        }
+    }
+    ONEPFRAC_FN const typename L::K& low(int round) const { return lows[round]; }
+    ONEPFRAC_FN const typename L::K& high(int round) const { return highs[round]; }
+};
+
+// One lane makes them as it goes.
+template <>
+struct RoundKeys<ScalarLanes> {
+    Key key;
+
+    ONEPFRAC_FN explicit RoundKeys(Key first) : key(first) {}
+    ONEPFRAC_FN std::uint32_t low(int round) const { return key.low + static_cast<std::uint32_t>(round) * kPhiloxW0; }
+    ONEPFRAC_FN std::uint32_t high(int round) const { return key.high + static_cast<std::uint32_t>(round) * kPhiloxW1; }
+};
+
+// The rounds from `first` on.
 template <class L>
 ONEPFRAC_FN PhiloxBlock<L> philox_rounds(typename L::W w0, typename L::W w1, typename L::W w2, typename L::W w3,
-                                         Key key, int first) {
+                                         const RoundKeys<L>& keys, int first) {
     using W = typename L::W;
-    std::uint32_t k0 = key.low + static_cast<std::uint32_t>(first) * kPhiloxW0;
-    std::uint32_t k1 = key.high + static_cast<std::uint32_t>(first) * kPhiloxW1;
 #if defined(__CUDA_ARCH__)
 #pragma unroll
+#elif !defined(__CUDACC__)
+#pragma GCC unroll 10
 #endif
     for (int round = first; round < kPhiloxRounds; ++round) {
         W high0, low0, high1, low1;
         L::multiply(w0, kPhiloxM0, high0, low0);
         L::multiply(w2, kPhiloxM1, high1, low1);
-        w0 = L::xor3(high1, w1, k0);
+        w0 = L::xor3(high1, w1, keys.low(round));
         w1 = low1;
-        w2 = L::xor3(high0, w3, k1);
+        w2 = L::xor3(high0, w3, keys.high(round));
         w3 = low0;
-        k0 += kPhiloxW0;
-        k1 += kPhiloxW1;
     }
     return {{L::narrow(w0), L::narrow(w1), L::narrow(w2), L::narrow(w3)}};
 }
 
 template <class L>
-ONEPFRAC_FN PhiloxBlock<L> philox4x32(typename L::U c0, typename L::U c1, typename L::U c2, typename L::U c3, Key key) {
-    return philox_rounds<L>(L::widen(c0), L::widen(c1), L::widen(c2), L::widen(c3), key, 0);
+ONEPFRAC_FN PhiloxBlock<L> philox4x32(typename L::U c0, typename L::U c1, typename L::U c2, typename L::U c3,
+                                      const RoundKeys<L>& keys) {
+    return philox_rounds<L>(L::widen(c0), L::widen(c1), L::widen(c2), L::widen(c3), keys, 0);
 }
 
 // The blocks with counters (0, index, purpose, 0), (1, index, purpose, 0), ...: the first two rounds come down to a
@@ -64,23 +89,22 @@ ONEPFRAC_FN PhiloxBlock<L> philox4x32(typename L::U c0, typename L::U c1, typena
 template <class L>
 class PhiloxSequence {
   public:
-    ONEPFRAC_FN PhiloxSequence(typename L::U index, Purpose purpose, Key key) : key_(key) {
+    ONEPFRAC_FN PhiloxSequence(typename L::U index, Purpose purpose, const RoundKeys<L>& keys) {
         ScalarLanes::multiply(static_cast<std::uint32_t>(purpose), kPhiloxM1, high_, low_);
-        const typename L::W w0 = L::xor3(L::widen(index), L::splat_w(high_), key.low);
+        const typename L::W w0 = L::xor3(L::widen(index), L::splat_w(high_), keys.low(0));
         L::multiply(w0, kPhiloxM0, lane_high_, lane_low_);
     }
 
-    ONEPFRAC_FN PhiloxBlock<L> at(std::uint32_t block) const {
+    // `keys` as given before.
+    ONEPFRAC_FN PhiloxBlock<L> at(std::uint32_t block, const RoundKeys<L>& keys) const {
         std::uint32_t high0, low0, high1, low1;
-        ScalarLanes::multiply(block, kPhiloxM0, high0, low0);              // round 0
-        ScalarLanes::multiply(high0 ^ key_.high, kPhiloxM1, high1, low1);  // round 1
-        const std::uint32_t k0 = key_.low + kPhiloxW0, k1 = key_.high + kPhiloxW1;
-        return philox_rounds<L>(L::splat_w(high1 ^ low_ ^ k0), L::splat_w(low1),
-                                L::xor3(lane_high_, L::splat_w(low0), k1), lane_low_, key_, 2);
+        ScalarLanes::multiply(block, kPhiloxM0, high0, low0);                  // round 0
+        ScalarLanes::multiply(high0 ^ keys.key.high, kPhiloxM1, high1, low1);  // round 1
+        return philox_rounds<L>(L::splat_w(high1 ^ low_ ^ (keys.key.low + kPhiloxW0)), L::splat_w(low1),
+                                L::xor3(lane_high_, L::splat_w(low0), keys.high(1)), lane_low_, keys, 2);
     }
 
   private:
-    Key key_;
     std::uint32_t high_, low_;
     typename L::W lane_high_, lane_low_;
 };

@@ -22,6 +22,7 @@ struct ScalarLanes {
     using F = float;          // float32 lanes
     using U = std::uint32_t;  // uint32 lanes
     using W = std::uint32_t;  // uint32 lanes in the layout in which they multiply
+    using K = std::uint32_t;  // a key, as xor3 takes it
     using M = bool;           // a truth value a lane
 
     static ONEPFRAC_FN F fma(F a, F b, F c) {
@@ -48,7 +49,8 @@ struct ScalarLanes {
     static ONEPFRAC_FN W widen(U a) { return a; }
     static ONEPFRAC_FN U narrow(W a) { return a; }
     static ONEPFRAC_FN W splat_w(std::uint32_t value) { return value; }
-    static ONEPFRAC_FN W xor3(W a, W b, std::uint32_t c) { return a ^ b ^ c; }
+    static ONEPFRAC_FN K splat_k(std::uint32_t value) { return value; }
+    static ONEPFRAC_FN W xor3(W a, W b, K c) { return a ^ b ^ c; }
     static ONEPFRAC_FN void multiply(W a, std::uint32_t b, W& high, W& low) {
         const std::uint64_t product = static_cast<std::uint64_t>(a) * b;
         high = static_cast<std::uint32_t>(product >> 32);

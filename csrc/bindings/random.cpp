@@ -22,9 +22,9 @@ Words philox(std::uint64_t key, const Words& counters) {
     Words out({counters.shape(0), py::ssize_t{4}});
     const auto in = counters.unchecked<2>();
     auto result = out.mutable_unchecked<2>();
-    const Key words{static_cast<std::uint32_t>(key), static_cast<std::uint32_t>(key >> 32)};
+    const RoundKeys<ScalarLanes> keys({static_cast<std::uint32_t>(key), static_cast<std::uint32_t>(key >> 32)});
     for (py::ssize_t i = 0; i < in.shape(0); ++i) {
-        const auto block = philox4x32<ScalarLanes>(in(i, 0), in(i, 1), in(i, 2), in(i, 3), words);
+        const auto block = philox4x32<ScalarLanes>(in(i, 0), in(i, 1), in(i, 2), in(i, 3), keys);
         for (int q = 0; q < 4; ++q) result(i, q) = block.word[q];
     }
     return out;

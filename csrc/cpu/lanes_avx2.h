@@ -14,6 +14,7 @@ struct Avx2Lanes {
     static constexpr int kWidth = 8;
     using F = __m256;
     using U = __m256i;
+    using K = __m256i;
     using M = __m256i;
     // 32-bit values in the low halves of 64-bit lanes, even and odd lanes apart: what vpmuludq multiplies. The high
     // halves hold anything.
@@ -78,10 +79,10 @@ struct Avx2Lanes {
     static ONEPFRAC_FN W widen(U a) { return {a, _mm256_srli_epi64(a, 32)}; }
     static ONEPFRAC_FN W splat_w(std::uint32_t value) { return {splat_u(value), splat_u(value)}; }
     static ONEPFRAC_FN U narrow(W a) { return _mm256_blend_epi32(a.even, _mm256_slli_epi64(a.odd, 32), 0xAA); }
-    static ONEPFRAC_FN W xor3(W a, W b, std::uint32_t c) {
-        const __m256i k = _mm256_set1_epi32(static_cast<int>(c));
-        return {_mm256_xor_si256(_mm256_xor_si256(a.even, b.even), k),
-                _mm256_xor_si256(_mm256_xor_si256(a.odd, b.odd), k)};
+    static ONEPFRAC_FN K splat_k(std::uint32_t value) { return splat_u(value); }
+    static ONEPFRAC_FN W xor3(W a, W b, K c) {
+        return {_mm256_xor_si256(_mm256_xor_si256(a.even, b.even), c),
+                _mm256_xor_si256(_mm256_xor_si256(a.odd, b.odd), c)};
     }
     static ONEPFRAC_FN void multiply(W a, std::uint32_t b, W& high, W& low) {
         const __m256i k = _mm256_set1_epi32(static_cast<int>(b));

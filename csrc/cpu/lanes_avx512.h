@@ -16,6 +16,7 @@ struct Avx512Lanes {
     static constexpr int kWidth = 16;
     using F = __m512;
     using U = __m512i;
+    using K = __m512i;
     using M = __mmask16;
     // 32-bit values in the low halves of 64-bit lanes, even and odd lanes apart: what vpmuludq multiplies. The high
     // halves hold anything.
@@ -85,9 +86,9 @@ struct Avx512Lanes {
     static ONEPFRAC_FN W widen(U a) { return {a, _mm512_srli_epi64(a, 32)}; }
     static ONEPFRAC_FN W splat_w(std::uint32_t value) { return {splat_u(value), splat_u(value)}; }
     static ONEPFRAC_FN U narrow(W a) { return _mm512_mask_blend_epi32(0xAAAA, a.even, _mm512_slli_epi64(a.odd, 32)); }
-    static ONEPFRAC_FN W xor3(W a, W b, std::uint32_t c) {
-        const __m512i k = _mm512_set1_epi32(static_cast<int>(c));
-        return {_mm512_ternarylogic_epi32(a.even, b.even, k, 0x96), _mm512_ternarylogic_epi32(a.odd, b.odd, k, 0x96)};
+    static ONEPFRAC_FN K splat_k(std::uint32_t value) { return splat_u(value); }
+    static ONEPFRAC_FN W xor3(W a, W b, K c) {
+        return {_mm512_ternarylogic_epi32(a.even, b.even, c, 0x96), _mm512_ternarylogic_epi32(a.odd, b.odd, c, 0x96)};
     }
     static ONEPFRAC_FN void multiply(W a, std::uint32_t b, W& high, W& low) {
         const __m512i k = _mm512_set1_epi32(static_cast<int>(b));

@@ -128,48 +128,57 @@ using Points = Point<typename L::F>[kVectors];
 // one point less than others get a point of the group once more, which changes neither bounds nor ink. Returns
 // whether all ended finite.
 template <class L, class Chooser, class Visit>
-ONEPFRAC_FN bool walk_group(const Chooser& chooser, const System& system, std::uint32_t first_orbit,
-                            std::uint32_t points, Visit&& visit) {
+ONEPFRAC_FN bool walk_group(const Chooser& chooser, const System& system, const RoundKeys<L>& keys,
+                            std::uint32_t first_orbit, std::uint32_t points, Visit&& visit) {
     using U = typename L::U;
     const std::uint32_t common = points / kOrbits;  // points that every orbit draws
     const std::uint32_t rest = points % kOrbits;    // orbits that draw one more
-    const std::uint32_t steps = kBurnIn + common;
     const bool one_more = first_orbit < rest;
     if (common == 0 && !one_more) return true;
 
     Points<L> p;
     const auto draws_from = [&](int g) {
         const auto orbit = L::add(L::iota(), L::splat_u(first_orbit + static_cast<std::uint32_t>(g * L::kWidth)));
-        return PhiloxSequence<L>(orbit, Purpose::kOrbit, system.key);
+        return PhiloxSequence<L>(orbit, Purpose::kOrbit, keys);
     };
     const PhiloxSequence<L> draws[kVectors] = {draws_from(0), draws_from(1), draws_from(2), draws_from(3)};
     for (int g = 0; g < kVectors; ++g) p[g] = {L::splat(system.start[0]), L::splat(system.start[1])};
-    const std::uint32_t total = steps + (one_more ? 1U : 0U);
-    for (std::uint32_t first = 0; first < total; first += kStepsPerBlock) {
+
+    // The first `steps` steps of a block; after(s) follows each.
+    const auto play = [&](std::uint32_t block_index, std::uint32_t steps, auto&& after) __attribute__((always_inline)) {
         PhiloxBlock<L> block[kVectors];
-        for (int g = 0; g < kVectors; ++g) {
-            block[g] = draws[g].at(first / kStepsPerBlock);
-        }
+        for (int g = 0; g < kVectors; ++g) block[g] = draws[g].at(block_index, keys);
 #pragma GCC unroll 8
         for (std::uint32_t s = 0; s < kStepsPerBlock; ++s) {
-            if (first + s >= total) break;
+            if (s >= steps) break;
 #pragma GCC unroll 4
             for (int g = 0; g < kVectors; ++g) {
                 const U word = block[g].word[s / 2];
                 const U draw = s % 2 == 0 ? L::bit_and(word, L::splat_u(0xFFFFU)) : L::template shift_right<16>(word);
                 p[g] = apply<L>(chooser.at(draw), p[g]);
             }
-            if (first + s == steps) {
-                const Point<typename L::F> valid{L::splat(L::first(p[0].x)), L::splat(L::first(p[0].y))};
-                for (int g = 0; g < kVectors; ++g) {
-                    const std::uint32_t lane0 = first_orbit + static_cast<std::uint32_t>(g * L::kWidth);
-                    const typename L::M draws = L::from_lane(rest > lane0 ? rest - lane0 : 0U);
-                    p[g] = {L::select(draws, p[g].x, valid.x), L::select(draws, p[g].y, valid.y)};
-                }
-            }
-            if (first >= kBurnIn) visit(p);
+            after(s);
         }
+    };
+
+    std::uint32_t block = 0;
+    for (; block < kBurnIn / kStepsPerBlock; ++block) play(block, kStepsPerBlock, [](std::uint32_t) {});
+    for (; block < (kBurnIn + common) / kStepsPerBlock; ++block) {
+        play(block, kStepsPerBlock, [&](std::uint32_t) { visit(p); });
     }
+    const std::uint32_t left = common % kStepsPerBlock;
+    play(block, left + (one_more ? 1U : 0U), [&](std::uint32_t s) {
+        if (s == left) {  // the point that only some orbits have
+            const Point<typename L::F> valid{L::splat(L::first(p[0].x)), L::splat(L::first(p[0].y))};
+            for (int g = 0; g < kVectors; ++g) {
+                const std::uint32_t lane0 = first_orbit + static_cast<std::uint32_t>(g * L::kWidth);
+                const typename L::M has = L::from_lane(rest > lane0 ? rest - lane0 : 0U);
+                p[g] = {L::select(has, p[g].x, valid.x), L::select(has, p[g].y, valid.y)};
+            }
+        }
+        visit(p);
+    });
+
     typename L::M finite = L::mask_all();
     for (int g = 0; g < kVectors; ++g) finite = L::mask_and(finite, L::finite(p[g].x, p[g].y));
     return L::all(finite);
@@ -177,9 +186,10 @@ ONEPFRAC_FN bool walk_group(const Chooser& chooser, const System& system, std::u
 
 template <class L, class Chooser, class Visit>
 ONEPFRAC_FN bool walk_all(const Chooser& chooser, const System& system, std::uint32_t points, Visit&& visit) {
+    const RoundKeys<L> keys(system.key);
     bool finite = true;
     for (std::uint32_t orbit = 0; orbit < kOrbits; orbit += kVectors * L::kWidth) {
-        finite = walk_group<L>(chooser, system, orbit, points, visit) && finite;
+        finite = walk_group<L>(chooser, system, keys, orbit, points, visit) && finite;
     }
     return finite;
 }
@@ -365,9 +375,10 @@ void draw_points(const RenderJob& job, const System& system, const ScratchLayout
 
 template <class L>
 void draw_texture(const System& system, std::int64_t words, std::uint32_t* texture) {
+    const RoundKeys<L> keys(system.key);
     for (std::int64_t first = 0; 4 * first < words; first += L::kWidth) {
         const PhiloxBlock<L> block =
-            texture_words<L>(L::add(L::iota(), L::splat_u(static_cast<std::uint32_t>(first))), system.key);
+            texture_words<L>(L::add(L::iota(), L::splat_u(static_cast<std::uint32_t>(first))), keys);
         std::uint32_t word[4][L::kWidth];
         for (int q = 0; q < 4; ++q) L::store_u(word[q], block.word[q]);
         for (int i = 0; i < L::kWidth; ++i) {
