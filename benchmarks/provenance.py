@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from onepfrac import _C
+from onepfrac.rendering import capabilities
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -27,7 +27,7 @@ def provenance(*packages: str) -> dict[str, Any]:
         "machine": {
             "cpu": cpu_name(),
             "cores": len(os.sched_getaffinity(0)),
-            "simd": _C.simd_levels(),
+            "simd": list(capabilities().simd_levels),
             "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
             "system": platform.platform(),
         },

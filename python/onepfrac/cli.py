@@ -81,20 +81,21 @@ def _info(namespace: argparse.Namespace) -> int:
     import torch
 
     import onepfrac
-    from onepfrac import _C  # the one command that shows the extension itself
     from onepfrac.checks import check_int
+    from onepfrac.rendering import capabilities
 
     images = check_int("images", namespace.images, 1, 100_000)
+    able = capabilities()
     cap = os.environ.get("ONEPFRAC_SIMD")
     rows = [
-        ("onepfrac", f"{onepfrac.__version__}, format {_C.FORMAT_VERSION}"),
+        ("onepfrac", f"{onepfrac.__version__}, format {able.format_version}"),
         ("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
         *((name, _installed(name)) for name in ("torch", "torchvision", "timm", "numpy")),
         ("CPU", f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads"),
-        ("SIMD levels", ", ".join(_C.simd_levels()) + (f"; capped by ONEPFRAC_SIMD={cap}" if cap else "")),
-        ("CUDA code for", _C.CUDA_ARCHS or "none: built without CUDA"),
+        ("SIMD levels", ", ".join(able.simd_levels) + (f"; capped by ONEPFRAC_SIMD={cap}" if cap else "")),
+        ("CUDA code for", able.cuda_archs or "none: built without CUDA"),
     ]
-    count = _C.cuda_device_count()
+    count = able.cuda_devices
     for index in range(count):
         rows.append((f"CUDA device {index}", torch.cuda.get_device_name(index)))
     if count == 0:

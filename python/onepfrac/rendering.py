@@ -16,7 +16,18 @@ from onepfrac import _C
 from onepfrac.checks import check_choice, check_int
 from onepfrac.ifs import IFS
 
-__all__ = ["BRUSHES", "DTYPES", "MAX_POINTS", "check_device", "check_threads", "diverges", "render", "replay"]
+__all__ = [
+    "BRUSHES",
+    "DTYPES",
+    "MAX_POINTS",
+    "Capabilities",
+    "capabilities",
+    "check_device",
+    "check_threads",
+    "diverges",
+    "render",
+    "replay",
+]
 
 BRUSHES = ("point", "fill", "patch", "patch_fixed")
 DTYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32)
@@ -224,6 +235,20 @@ def check_threads(threads: int | None) -> int:
     if threads is None:
         return min(torch.get_num_threads(), MAX_THREADS)
     return check_int("threads", threads, 1, MAX_THREADS)
+
+
+class Capabilities(NamedTuple):
+    """What this build and this machine can render with."""
+
+    format_version: int
+    simd_levels: tuple[str, ...]  # of the CPU path, weakest first
+    cuda_archs: str  # GPU code in the build, such as "80 90 90+PTX"; "" where it was built without
+    cuda_devices: int
+
+
+def capabilities() -> Capabilities:
+    """Tell what this build and this machine can render with."""
+    return Capabilities(_C.FORMAT_VERSION, tuple(_C.simd_levels()), _C.CUDA_ARCHS, _C.cuda_device_count())
 
 
 class _Systems(NamedTuple):
