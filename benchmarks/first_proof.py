@@ -16,11 +16,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
-import platform
 import shlex
 import statistics
-import subprocess
 import sys
 import tarfile
 import tempfile
@@ -31,14 +28,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import timm
-import torch
+from provenance import RESULTS, ROOT, provenance
 
-import onepfrac
 from onepfrac import files
 from onepfrac.train import finetune, pretrain
 
-ROOT = Path(__file__).resolve().parent.parent
 MODEL = ("patch_size=8", "embed_dim=128", "depth=4", "num_heads=4")
 
 
@@ -96,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "cifar10-jpeg.tar.xz")
     parser.add_argument("--scale", choices=sorted(SCALES), default="half-hour")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "first_proof.json")
+    parser.add_argument("--out", type=Path, default=RESULTS / "first_proof.json")
     parser.add_argument("--work", type=Path, help="folder for weights, kept (default: a temporary one)")
     namespace = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="onepfrac-proof-") as temporary:
@@ -178,15 +172,7 @@ def prove(scale: Scale, data: Path, work: Path) -> dict[str, Any]:
     ]
     ended = time.perf_counter()
     return {
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "commit": commit(),
-        "machine": {"cpu": cpu_name(), "cores": os.cpu_count(), "threads": torch.get_num_threads()},
-        "versions": {
-            "onepfrac": onepfrac.__version__,
-            "torch": torch.__version__,
-            "timm": timm.__version__,
-            "python": platform.python_version(),
-        },
+        **provenance("timm"),
         "recipe": json.loads(pretrain.build_recipe(settings).to_json()),
         "settings": {
             "pretrain": {**dataclasses.asdict(settings), "out": ""},
@@ -226,21 +212,6 @@ def report(result: dict[str, Any]) -> None:
     print("\nsteps of pre-training, accuracy (first seed)")
     for point in result["curve"]:
         print(f"{point['steps']:>9}  {point['accuracy']:.2%}  {'#' * round(100 * point['accuracy'])}")
-
-
-def commit() -> str:
-    """Return the commit of this checkout, marked if files differ from it; empty outside one."""
-    words = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    return done.stdout.strip()
-
-
-def cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 if __name__ == "__main__":

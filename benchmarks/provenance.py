@@ -27,6 +27,7 @@ def provenance(*packages: str) -> dict[str, Any]:
         "machine": {
             "cpu": cpu_name(),
             "cores": len(os.sched_getaffinity(0)),
+            "threads": torch.get_num_threads(),
             "simd": list(capabilities().simd_levels),
             "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
             "system": platform.platform(),
