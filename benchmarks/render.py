@@ -4,7 +4,7 @@
     python benchmarks/render.py --smoke    # seconds; writes nothing
 
 Each row's contestants take turns in one process, so that a machine whose speed drifts treats them alike; ours draws
-eight images a call, the others one. The figure is the median over the turns, the ratio that of the medians. "Numba,
+64 images a call, the others one. The figure is the median over the turns, the ratio that of the medians. "Numba,
 plain" is what one writes: ``np.random.random()`` against the running sum of probabilities, then bounds, then pixels.
 "Numba, tuned" is the best scalar loop we could write: a xorshift generator in registers, 16-bit draws, float32,
 buffers made once. A scalar loop is slowest where the maps are equally probable, since it branches on the draw; ours
@@ -31,7 +31,7 @@ import onepfrac
 from onepfrac import files
 
 PAD = 6
-BATCH = 8  # images a call of ours
+BATCH = 64  # images a call of ours
 
 
 @numba.njit(cache=False)
