@@ -85,7 +85,7 @@ ONEPFRAC_FN PhiloxBlock<L> philox4x32(typename L::U c0, typename L::U c1, typena
 }
 
 // The blocks with counters (0, index, purpose, 0), (1, index, purpose, 0), ...: the first two rounds come down to a
-// product a lane that is the same for all blocks, and a few scalar operations a block.
+// product a lane that is the same for all blocks, and a few scalar operations a block; half of the third is scalar too.
 template <class L>
 class PhiloxSequence {
   public:
@@ -100,8 +100,15 @@ class PhiloxSequence {
         std::uint32_t high0, low0, high1, low1;
         ScalarLanes::multiply(block, kPhiloxM0, high0, low0);                  // round 0
         ScalarLanes::multiply(high0 ^ keys.key.high, kPhiloxM1, high1, low1);  // round 1
-        return philox_rounds<L>(L::splat_w(high1 ^ low_ ^ (keys.key.low + kPhiloxW0)), L::splat_w(low1),
-                                L::xor3(lane_high_, L::splat_w(low0), keys.high(1)), lane_low_, keys, 2);
+        const std::uint32_t w0 = high1 ^ low_ ^ (keys.key.low + kPhiloxW0), w1 = low1;
+        const typename L::W w2 = L::xor3(lane_high_, L::splat_w(low0), keys.high(1));
+        std::uint32_t next_high0, next_low0;
+        typename L::W next_high1, next_low1;
+        ScalarLanes::multiply(w0, kPhiloxM0, next_high0, next_low0);  // round 2, of which half is scalar
+        L::multiply(w2, kPhiloxM1, next_high1, next_low1);
+        return philox_rounds<L>(L::xor3(next_high1, L::splat_w(w1), keys.low(2)), next_low1,
+                                L::xor3(lane_low_, L::splat_w(next_high0), keys.high(2)), L::splat_w(next_low0), keys,
+                                3);
     }
 
   private:

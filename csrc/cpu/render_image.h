@@ -387,32 +387,52 @@ void draw_texture(const System& system, std::int64_t words, std::uint32_t* textu
     }
 }
 
-// Writes the pixels of one word: `columns` of them.
-template <class L>
-ONEPFRAC_FN void write_pixels(std::uint32_t word, int columns, PixelType type, std::uint32_t ink, std::byte* out) {
-    switch (type) {
-        case PixelType::kUint8: {
-            auto* pixels = reinterpret_cast<std::uint8_t*>(out);
-            if (columns >= 32) {
-                L::bytes_of_bits(word, static_cast<std::uint8_t>(ink), pixels);
+template <PixelType kType>
+struct PixelOf {
+    using Type = std::uint16_t;
+};
+template <>
+struct PixelOf<PixelType::kUint8> {
+    using Type = std::uint8_t;
+};
+template <>
+struct PixelOf<PixelType::kFloat32> {
+    using Type = std::uint32_t;
+};
+
+// Writes the picture: word_at(row, j) gives its bits.
+template <class L, PixelType kType, class WordAt>
+ONEPFRAC_FN void write_picture(int size, std::byte* out, WordAt&& word_at) {
+    using Pixel = typename PixelOf<kType>::Type;
+    const auto ink = static_cast<Pixel>(ink_bits(kType));
+    const int whole = size / 32;
+    for (int row = 0; row < size; ++row) {
+        Pixel* pixels = reinterpret_cast<Pixel*>(out) + static_cast<std::int64_t>(row) * size;
+        for (int j = 0; j < whole; ++j) {
+            const std::uint32_t word = word_at(row, j);
+            if constexpr (kType == PixelType::kUint8) {
+                L::bytes_of_bits(word, ink, pixels + 32 * j);
             } else {
-                for (int i = 0; i < columns; ++i) pixels[i] = static_cast<std::uint8_t>(((word >> i) & 1U) * ink);
+                for (int i = 0; i < 32; ++i) pixels[32 * j + i] = static_cast<Pixel>(((word >> i) & 1U) * ink);
             }
-            break;
         }
+        if (whole * 32 == size) continue;
+        const std::uint32_t word = word_at(row, whole);
+        for (int i = 0; i < size % 32; ++i) pixels[32 * whole + i] = static_cast<Pixel>(((word >> i) & 1U) * ink);
+    }
+}
+
+template <class L, class WordAt>
+ONEPFRAC_FN void write_pixels(const RenderJob& job, std::byte* out, WordAt&& word_at) {
+    switch (job.type) {
+        case PixelType::kUint8:
+            return write_picture<L, PixelType::kUint8>(job.size, out, word_at);
         case PixelType::kFloat16:
-        case PixelType::kBfloat16: {
-            auto* pixels = reinterpret_cast<std::uint16_t*>(out);
-            const int end = columns < 32 ? columns : 32;
-            for (int i = 0; i < end; ++i) pixels[i] = static_cast<std::uint16_t>(((word >> i) & 1U) * ink);
-            break;
-        }
-        case PixelType::kFloat32: {
-            auto* pixels = reinterpret_cast<std::uint32_t*>(out);
-            const int end = columns < 32 ? columns : 32;
-            for (int i = 0; i < end; ++i) pixels[i] = ((word >> i) & 1U) * ink;
-            break;
-        }
+            return write_picture<L, PixelType::kFloat16>(job.size, out, word_at);
+        case PixelType::kBfloat16:
+            return write_picture<L, PixelType::kBfloat16>(job.size, out, word_at);
+        case PixelType::kFloat32:
+            return write_picture<L, PixelType::kFloat32>(job.size, out, word_at);
     }
 }
 
@@ -429,22 +449,21 @@ void render_image(const RenderJob& job, const System& system, const ScratchLayou
         draw_points<L, ChooseOfMany<L, typename L::Table16>>(job, system, layout, scratch, canvas);
     }
 
-    const int stride = words_per_row(job.size);
-    const bool textured = job.brush == Brush::kPatch;
-    if (textured) draw_texture<L>(system, static_cast<std::int64_t>(job.size) * stride, texture);
-    const std::uint32_t mask = brush_mask(job.brush, system.key);
-    const std::uint32_t ink = ink_bits(job.type);
-    const std::int64_t pixel = bytes_per_pixel(job.type);
-    for (int row = 0; row < job.size; ++row) {
-        for (int j = 0; j < stride; ++j) {
-            const std::int64_t at = static_cast<std::int64_t>(row) * stride + j;
-            std::uint32_t word = canvas[at];
-            if (job.brush != Brush::kPoint) word = brushed_word(canvas, stride, 0, job.size, row, j, mask);
-            if (textured) word &= texture[at];
-            write_pixels<L>(word, job.size - 32 * j, job.type, ink,
-                            out + (static_cast<std::int64_t>(row) * job.size + 32 * j) * pixel);
-        }
+    const int size = job.size;
+    const int stride = words_per_row(size);
+    if (job.brush == Brush::kPoint) {
+        write_pixels<L>(job, out, [&](int row, int j) { return canvas[row * stride + j]; });
+        return;
     }
+    const std::uint32_t mask = brush_mask(job.brush, system.key);
+    if (job.brush != Brush::kPatch) {
+        write_pixels<L>(job, out, [&](int row, int j) { return brushed_word(canvas, stride, 0, size, row, j, mask); });
+        return;
+    }
+    draw_texture<L>(system, static_cast<std::int64_t>(size) * stride, texture);
+    write_pixels<L>(job, out, [&](int row, int j) {
+        return brushed_word(canvas, stride, 0, size, row, j, 511U) & texture[row * stride + j];
+    });
 }
 
 }  // namespace onepfrac
