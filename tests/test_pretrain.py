@@ -197,7 +197,8 @@ def test_model_arguments_are_python_literals_or_strings() -> None:
 
 def test_the_loss_falls_below_chance_and_accuracy_rises(tmp_path: Path) -> None:
     changes = {"mixup": 0.0, "cutmix": 0.0, "smoothing": 0.0, "drop_path": 0.0, "augment": "none", "batch_size": 16}
-    outcome = pretrain.pretrain(tiny(tmp_path / "run", steps=60, warmup=5, log_every=10, **changes))
+    # Over eight seeds the loss ends at 0.16 to 0.29: far from the line, since torch's sums differ between processors.
+    outcome = pretrain.pretrain(tiny(tmp_path / "run", steps=200, warmup=20, lr=0.04, log_every=10, **changes))
     assert outcome.last_loss < 0.5 * math.log(4)
     assert outcome.last_loss < outcome.first_loss
     assert outcome.last_accuracy > max(0.6, outcome.first_accuracy)
