@@ -251,9 +251,10 @@ struct ByteInk {
     std::uint8_t* bottom;  // the row of py = 0
     int stride;
 
-    ONEPFRAC_FN void add(const Point<typename L::F>& p) const {
-        L::store_bytes(bottom, L::cell(x.to_pixel(p.x), y.to_pixel(p.y), -stride));
+    ONEPFRAC_FN typename L::U cell(const Point<typename L::F>& p) const {
+        return L::cell(x.to_pixel(p.x), y.to_pixel(p.y), -stride);
     }
+    ONEPFRAC_FN void add(const Point<typename L::F>& p) const { L::store_bytes(bottom, cell(p)); }
 };
 
 // Inks into the bit canvas.
@@ -304,7 +305,22 @@ __attribute__((noinline)) Played play_into_buffer(const Chooser& chooser, const 
 
 template <class L, class Ink>
 __attribute__((noinline)) void ink_buffer(const Ink ink, const float* xs, const float* ys, std::size_t count) {
-    for (std::size_t i = 0; i < count; i += L::kWidth) ink.add({L::load(xs + i), L::load(ys + i)});
+    std::size_t i = 0;
+    if constexpr (requires { ink.cell(Point<typename L::F>{}); }) {
+        // A load waits for older stores that it seems to alias (they share the low 12 bits of their addresses), and
+        // byte stores all over the canvas do so all the time. So the loads of many points come before their stores.
+        constexpr int kAhead = L::kWidth > 1 ? 64 / L::kWidth : 16;
+        for (; i + kAhead * L::kWidth <= count; i += kAhead * L::kWidth) {
+            typename L::U cells[kAhead];
+#pragma GCC unroll 16
+            for (int g = 0; g < kAhead; ++g) {
+                cells[g] = ink.cell({L::load(xs + i + g * L::kWidth), L::load(ys + i + g * L::kWidth)});
+            }
+#pragma GCC unroll 16
+            for (int g = 0; g < kAhead; ++g) L::store_bytes(ink.bottom, cells[g]);
+        }
+    }
+    for (; i < count; i += L::kWidth) ink.add({L::load(xs + i), L::load(ys + i)});
 }
 
 // Without a buffer: the orbits are walked twice, and points that are not finite are left out.
