@@ -56,10 +56,15 @@ struct RoundKeys<ScalarLanes> {
     ONEPFRAC_FN std::uint32_t high(int round) const { return key.high + static_cast<std::uint32_t>(round) * kPhiloxW1; }
 };
 
-// The rounds from `first` on.
 template <class L>
-ONEPFRAC_FN PhiloxBlock<L> philox_rounds(typename L::W w0, typename L::W w1, typename L::W w2, typename L::W w3,
-                                         const RoundKeys<L>& keys, int first) {
+struct PhiloxState {
+    typename L::W word[4];
+};
+
+// The rounds from `first` on, of kCount states side by side: a round waits for the one before, and one state alone has
+// too few independent operations to keep a processor busy.
+template <class L, int kCount>
+ONEPFRAC_FN void philox_rounds(PhiloxState<L> (&states)[kCount], const RoundKeys<L>& keys, int first) {
     using W = typename L::W;
 #if defined(__CUDA_ARCH__)
 #pragma unroll
@@ -67,21 +72,33 @@ ONEPFRAC_FN PhiloxBlock<L> philox_rounds(typename L::W w0, typename L::W w1, typ
 #pragma GCC unroll 10
 #endif
     for (int round = first; round < kPhiloxRounds; ++round) {
-        W high0, low0, high1, low1;
-        L::multiply(w0, kPhiloxM0, high0, low0);
-        L::multiply(w2, kPhiloxM1, high1, low1);
-        w0 = L::xor3(high1, w1, keys.low(round));
-        w1 = low1;
-        w2 = L::xor3(high0, w3, keys.high(round));
-        w3 = low0;
+        W high0[kCount], low0[kCount], high1[kCount], low1[kCount];
+        for (int i = 0; i < kCount; ++i) {
+            L::multiply(states[i].word[0], kPhiloxM0, high0[i], low0[i]);
+            L::multiply(states[i].word[2], kPhiloxM1, high1[i], low1[i]);
+        }
+        for (int i = 0; i < kCount; ++i) {
+            W(&w)[4] = states[i].word;
+            w[0] = L::xor3(high1[i], w[1], keys.low(round));
+            w[1] = low1[i];
+            w[2] = L::xor3(high0[i], w[3], keys.high(round));
+            w[3] = low0[i];
+        }
     }
-    return {{L::narrow(w0), L::narrow(w1), L::narrow(w2), L::narrow(w3)}};
+}
+
+template <class L>
+ONEPFRAC_FN PhiloxBlock<L> narrow(const PhiloxState<L>& state) {
+    const typename L::W(&w)[4] = state.word;
+    return {{L::narrow(w[0]), L::narrow(w[1]), L::narrow(w[2]), L::narrow(w[3])}};
 }
 
 template <class L>
 ONEPFRAC_FN PhiloxBlock<L> philox4x32(typename L::U c0, typename L::U c1, typename L::U c2, typename L::U c3,
                                       const RoundKeys<L>& keys) {
-    return philox_rounds<L>(L::widen(c0), L::widen(c1), L::widen(c2), L::widen(c3), keys, 0);
+    PhiloxState<L> state[1] = {{{L::widen(c0), L::widen(c1), L::widen(c2), L::widen(c3)}}};
+    philox_rounds<L>(state, keys, 0);
+    return narrow<L>(state[0]);
 }
 
 // The blocks with counters (0, index, purpose, 0), (1, index, purpose, 0), ...: the first two rounds come down to a
@@ -97,6 +114,12 @@ class PhiloxSequence {
 
     // `keys` as given before.
     ONEPFRAC_FN PhiloxBlock<L> at(std::uint32_t block, const RoundKeys<L>& keys) const {
+        PhiloxState<L> state[1] = {after_three_rounds(block, keys)};
+        philox_rounds<L>(state, keys, 3);
+        return narrow<L>(state[0]);
+    }
+
+    ONEPFRAC_FN PhiloxState<L> after_three_rounds(std::uint32_t block, const RoundKeys<L>& keys) const {
         std::uint32_t high0, low0, high1, low1;
         ScalarLanes::multiply(block, kPhiloxM0, high0, low0);                  // round 0
         ScalarLanes::multiply(high0 ^ keys.key.high, kPhiloxM1, high1, low1);  // round 1
@@ -106,9 +129,8 @@ class PhiloxSequence {
         typename L::W next_high1, next_low1;
         ScalarLanes::multiply(w0, kPhiloxM0, next_high0, next_low0);  // round 2, of which half is scalar
         L::multiply(w2, kPhiloxM1, next_high1, next_low1);
-        return philox_rounds<L>(L::xor3(next_high1, L::splat_w(w1), keys.low(2)), next_low1,
-                                L::xor3(lane_low_, L::splat_w(next_high0), keys.high(2)), L::splat_w(next_low0), keys,
-                                3);
+        return {{L::xor3(next_high1, L::splat_w(w1), keys.low(2)), next_low1,
+                 L::xor3(lane_low_, L::splat_w(next_high0), keys.high(2)), L::splat_w(next_low0)}};
     }
 
   private:

@@ -81,8 +81,8 @@ struct Avx2Lanes {
     static ONEPFRAC_FN U narrow(W a) { return _mm256_blend_epi32(a.even, _mm256_slli_epi64(a.odd, 32), 0xAA); }
     static ONEPFRAC_FN K splat_k(std::uint32_t value) { return splat_u(value); }
     static ONEPFRAC_FN W xor3(W a, W b, K c) {
-        return {_mm256_xor_si256(_mm256_xor_si256(a.even, b.even), c),
-                _mm256_xor_si256(_mm256_xor_si256(a.odd, b.odd), c)};
+        return {_mm256_xor_si256(a.even, _mm256_xor_si256(b.even, c)),
+                _mm256_xor_si256(a.odd, _mm256_xor_si256(b.odd, c))};
     }
     static ONEPFRAC_FN void multiply(W a, std::uint32_t b, W& high, W& low) {
         const __m256i k = _mm256_set1_epi32(static_cast<int>(b));

@@ -85,7 +85,9 @@ struct Avx512Lanes {
 
     static ONEPFRAC_FN W widen(U a) { return {a, _mm512_srli_epi64(a, 32)}; }
     static ONEPFRAC_FN W splat_w(std::uint32_t value) { return {splat_u(value), splat_u(value)}; }
-    static ONEPFRAC_FN U narrow(W a) { return _mm512_mask_blend_epi32(0xAAAA, a.even, _mm512_slli_epi64(a.odd, 32)); }
+    static ONEPFRAC_FN U narrow(W a) {  // the low half of each odd lane goes into the high half of the even one
+        return _mm512_mask_shuffle_epi32(a.even, 0xAAAA, a.odd, _MM_PERM_CCAA);
+    }
     static ONEPFRAC_FN K splat_k(std::uint32_t value) { return splat_u(value); }
     static ONEPFRAC_FN W xor3(W a, W b, K c) {
         return {_mm512_ternarylogic_epi32(a.even, b.even, c, 0x96), _mm512_ternarylogic_epi32(a.odd, b.odd, c, 0x96)};

@@ -147,7 +147,13 @@ ONEPFRAC_FN bool walk_group(const Chooser& chooser, const System& system, const 
     // The first `steps` steps of a block; after(s) follows each.
     const auto play = [&](std::uint32_t block_index, std::uint32_t steps, auto&& after) __attribute__((always_inline)) {
         PhiloxBlock<L> block[kVectors];
-        for (int g = 0; g < kVectors; ++g) block[g] = draws[g].at(block_index, keys);
+#pragma GCC unroll 4
+        for (int g = 0; g < kVectors; g += 2) {
+            PhiloxState<L> states[2];
+            for (int i = 0; i < 2; ++i) states[i] = draws[g + i].after_three_rounds(block_index, keys);
+            philox_rounds<L>(states, keys, 3);
+            for (int i = 0; i < 2; ++i) block[g + i] = narrow<L>(states[i]);
+        }
 #pragma GCC unroll 8
         for (std::uint32_t s = 0; s < kStepsPerBlock; ++s) {
             if (s >= steps) break;
