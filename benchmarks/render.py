@@ -4,8 +4,8 @@
     python benchmarks/render.py --smoke    # seconds; writes nothing
 
 Each row's contestants take turns in one process, so that a machine whose speed drifts treats them alike; ours draws
-64 images a call, the others one. The figure is the median over the turns, the ratio that of the medians. "Numba,
-plain" is what one writes: ``np.random.random()`` against the running sum of probabilities, then bounds, then pixels.
+64 images a call, once with each vector unit that the machine has, the others one. The figure is the median over the
+turns, the ratio that of the medians. "Numba, plain" is what one writes: ``np.random.random()`` against the running sum of probabilities, then bounds, then pixels.
 "Numba, tuned" is the best scalar loop we could write: a xorshift generator in registers, 16-bit draws, float32,
 buffers made once. A scalar loop is slowest where the maps are equally probable, since it branches on the draw; ours
 does not, so the row for equal probabilities stands beside rows for systems as the recipe samples them.
@@ -14,7 +14,9 @@ does not, so the row for equal probabilities stands beside rows for systems as t
 from __future__ import annotations
 
 import argparse
+import functools
 import json
+import os
 import statistics
 import sys
 import time
@@ -29,9 +31,11 @@ from provenance import RESULTS, provenance
 
 import onepfrac
 from onepfrac import files
+from onepfrac.rendering import capabilities
 
 PAD = 6
 BATCH = 64  # images a call of ours
+LEVEL_NAMES = {"avx512": "onepfrac, AVX-512", "avx2": "onepfrac, AVX2", "scalar": "onepfrac, scalar"}
 
 
 @numba.njit(cache=False)
@@ -121,6 +125,11 @@ def take_turns(contestants: dict[str, tuple[int, Callable[[int], object]]], turn
     }
 
 
+def vector_levels() -> list[str]:
+    """Return the vector units of this machine, the widest first; the scalar path where there is none."""
+    return [level for level in reversed(capabilities().simd_levels) if level != "scalar"] or ["scalar"]
+
+
 def compare(name: str, system: onepfrac.IFS, points: int, size: int, turns: int, brush: str) -> dict[str, Any]:
     """One row: our renderer and its peers on the same system."""
     maps, probs = system.maps, system.probs
@@ -132,13 +141,16 @@ def compare(name: str, system: onepfrac.IFS, points: int, size: int, turns: int,
     out = torch.empty((BATCH, 1, size, size), dtype=torch.uint8)
     batch = np.repeat(maps[None], BATCH, 0)
 
-    def ours(turn: int) -> object:
+    def ours(turn: int, level: str) -> object:
         seeds = np.arange(BATCH * turn, BATCH * (turn + 1))
+        os.environ["ONEPFRAC_SIMD"] = level
         return onepfrac.render(
             batch, probs, points=points, size=size, pad=PAD, brush=brush, seed=seeds, threads=1, out=out
         )
 
-    contestants: dict[str, tuple[int, Callable[[int], object]]] = {"onepfrac": (BATCH, ours)}
+    contestants: dict[str, tuple[int, Callable[[int], object]]] = {
+        LEVEL_NAMES[level]: (BATCH, functools.partial(ours, level=level)) for level in vector_levels()
+    }
     if brush == "point":  # the peers draw points alone
         contestants["Numba, plain"] = (1, lambda _: plain_numba(maps, probs, points, size, PAD))
         contestants["Numba, tuned"] = (1, lambda i: tuned_numba(single, thresholds, i + 1, PAD, xs, ys, buffer))
@@ -153,6 +165,7 @@ def compare(name: str, system: onepfrac.IFS, points: int, size: int, turns: int,
 
 def dataset(images: int) -> dict[str, Any]:
     """The whole 1p-frac dataset of the paper (512, 100k points, patch), one thread and two; s a thousand images."""
+    os.environ.pop("ONEPFRAC_SIMD", None)
     recipe = onepfrac.OnePFrac(num_classes=images)
     maps, probs = recipe.liep.maps.astype(np.float32), recipe.ifs.probs
     seconds: dict[str, list[float]] = {"one thread": [], "two threads": []}
@@ -182,11 +195,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         compare("equal probabilities", equal, 100_000, 512, turns, "patch"),
         compare("five maps", many, 100_000, 224, turns, "point"),
     ]
-    print("ms an image, one thread (median), and how many times ours")
+    levels = [LEVEL_NAMES[level] for level in vector_levels()]
+    print("ms an image, one thread (median); how many times ours,", " and ".join(levels))
     for row in rows:
-        timings = row["ms_an_image"]
-        ours = timings["onepfrac"]["median"]
-        cells = [f"{name} {t['median']:7.3f} ({t['median'] / ours:5.1f}x)" for name, t in timings.items()]
+        medians = {name: timing["median"] for name, timing in row["ms_an_image"].items()}
+        cells = [f"{name} {medians[name]:7.4f}" for name in levels]
+        for name in (name for name in medians if name not in levels):
+            ratios = ", ".join(f"{medians[name] / medians[level]:5.1f}x" for level in levels)
+            cells.append(f"{name} {medians[name]:7.3f} ({ratios})")
         print(f"  {row['system']:20s} {row['size']:4d} {row['brush']:6s}", " | ".join(cells))
     whole = dataset(50 if options.smoke else 1000)
     print("1p-frac, 1000 images of 512, 100k points, patch:", whole["seconds_a_thousand"], "s")
