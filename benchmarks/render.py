@@ -170,7 +170,7 @@ def dataset(images: int) -> dict[str, Any]:
     maps, probs = recipe.liep.maps.astype(np.float32), recipe.ifs.probs
     seconds: dict[str, list[float]] = {"one thread": [], "two threads": []}
     out = torch.empty((images, 1, 512, 512), dtype=torch.uint8)
-    for _ in range(4):
+    for _ in range(2 if images < 1000 else 12):
         for threads, name in enumerate(seconds, 1):
             start = time.perf_counter()
             onepfrac.render(maps, probs, threads=threads, out=out)
