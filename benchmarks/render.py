@@ -5,10 +5,11 @@
 
 Each row's contestants take turns in one process, so that a machine whose speed drifts treats them alike; ours draws
 64 images a call, once with each vector unit that the machine has, the others one. The figure is the median over the
-turns, the ratio that of the medians. "Numba, plain" is what one writes: ``np.random.random()`` against the running sum of probabilities, then bounds, then pixels.
-"Numba, tuned" is the best scalar loop we could write: a xorshift generator in registers, 16-bit draws, float32,
-buffers made once. A scalar loop is slowest where the maps are equally probable, since it branches on the draw; ours
-does not, so the row for equal probabilities stands beside rows for systems as the recipe samples them.
+turns, the ratio that of the medians. "Numba, plain" is what one writes: ``np.random.random()`` against the running sum
+of probabilities, then bounds, then pixels. "Numba, tuned" is the best scalar loop we could write: a xorshift generator
+in registers, 16-bit draws, float32, buffers made once. A scalar loop is slowest where the maps are equally probable,
+since it branches on the draw; ours does not, so the row for equal probabilities stands beside rows for systems as the
+recipe samples them.
 """
 
 from __future__ import annotations

@@ -48,6 +48,18 @@ ONEPFRAC_FN std::int64_t block_memory_bytes(int size, int band_rows) {
     return static_cast<std::int64_t>(sizeof(BlockMemory)) + 4 * words;
 }
 
+// How a canvas is cut for blocks with `limit` bytes of shared memory each.
+struct BlockLayout {
+    int band_rows, bands;
+    std::int64_t bytes;  // of a block
+};
+
+inline BlockLayout block_layout(int size, std::int64_t limit) {
+    const std::int64_t rows = (limit - block_memory_bytes(0, 0)) / (4 * words_per_row(size));
+    const int band_rows = rows >= size ? size : static_cast<int>(rows) - kBrushReach;
+    return {band_rows, (size + band_rows - 1) / band_rows, block_memory_bytes(size, band_rows)};
+}
+
 // Floats as integers of the same order, so that integer min and max serve; finite floats only.
 ONEPFRAC_FN std::int32_t bits_of(float v) {
 #if defined(__CUDA_ARCH__)
@@ -77,10 +89,10 @@ ONEPFRAC_FN Point<float> orbit_bounds(const BlockJob& job, BlockMemory& memory, 
     const std::uint32_t points = points_of_orbit(job.points, orbit);
     const Point<float> last =
         walk_orbit<kMaps, kChecked>(memory.system, job.num_maps, orbit, points, Purpose::kOrbit, [&](Point<float> p) {
-            x_min = p.x < x_min ? p.x : x_min;
-            x_max = p.x > x_max ? p.x : x_max;
-            y_min = p.y < y_min ? p.y : y_min;
-            y_max = p.y > y_max ? p.y : y_max;
+            x_min = ScalarLanes::min(p.x, x_min);
+            x_max = ScalarLanes::max(p.x, x_max);
+            y_min = ScalarLanes::min(p.y, y_min);
+            y_max = ScalarLanes::max(p.y, y_max);
         });
     if (kChecked || is_finite(last)) {
         if (x_min <= x_max) {
@@ -93,15 +105,18 @@ ONEPFRAC_FN Point<float> orbit_bounds(const BlockJob& job, BlockMemory& memory, 
     return last;
 }
 
-template <int kMaps, bool kChecked, class Threads>
+// With kAll every point is known to lie on the rows that the block holds: there is a margin, and the canvas is whole.
+template <int kMaps, bool kChecked, bool kAll, class Threads>
 ONEPFRAC_FN void ink_orbit(const BlockJob& job, BlockMemory& memory, std::uint32_t orbit, const Axis& x, const Axis& y,
                            int first_row, int rows) {
     const std::uint32_t points = points_of_orbit(job.points, orbit);
     const int stride = words_per_row(job.size);
+    const int size = job.size;
+    const int bottom = size - 1 - first_row;  // the row of py = 0
     walk_orbit<kMaps, kChecked>(memory.system, job.num_maps, orbit, points, Purpose::kOrbit, [&](Point<float> p) {
         const int px = to_pixel(x, p.x);
-        const int row = job.size - 1 - to_pixel(y, p.y) - first_row;
-        if (px < job.size && static_cast<std::uint32_t>(row) < static_cast<std::uint32_t>(rows)) {
+        const int row = bottom - to_pixel(y, p.y);
+        if (kAll || (px < size && static_cast<std::uint32_t>(row) < static_cast<std::uint32_t>(rows))) {
             Threads::atomic_or(&memory.canvas[row * stride + (px >> 5)], 1U << (px & 31));
         }
     });
@@ -173,10 +188,12 @@ ONEPFRAC_FN void render_block(Threads& threads, const BlockJob& job, std::int64_
         const Axis y = make_axis(from_ordered(memory.bounds[2]), from_ordered(memory.bounds[3]), job.size, job.pad);
         for (std::uint32_t orbit = static_cast<std::uint32_t>(thread); orbit < kOrbits;
              orbit += static_cast<std::uint32_t>(count)) {
-            if (memory.runs_away == 0U) {
-                ink_orbit<kMaps, false, Threads>(job, memory, orbit, x, y, first_row, rows);
+            if (memory.runs_away != 0U) {
+                ink_orbit<0, true, false, Threads>(job, memory, orbit, x, y, first_row, rows);
+            } else if (job.pad > 0 && rows == job.size) {
+                ink_orbit<kMaps, false, true, Threads>(job, memory, orbit, x, y, first_row, rows);
             } else {
-                ink_orbit<0, true, Threads>(job, memory, orbit, x, y, first_row, rows);
+                ink_orbit<kMaps, false, false, Threads>(job, memory, orbit, x, y, first_row, rows);
             }
         }
     });

@@ -43,20 +43,37 @@ ONEPFRAC_FN bool is_finite(const Point<float>& p) {
     return x <= kFloatMax && y <= kFloatMax;
 }
 
-// The map that a draw chooses, one lane.
+// The maps of a system as one orbit holds them.
 template <int kMaps>  // 2, or 0 for any number
-ONEPFRAC_FN Map<float> choose_map(const System& system, int num_maps, std::uint32_t draw) {
-    if constexpr (kMaps == 2) {
-        const bool first = draw < system.threshold[0];
-        return {first ? system.a[0] : system.a[1], first ? system.b[0] : system.b[1],
-                first ? system.e[0] : system.e[1], first ? system.c[0] : system.c[1],
-                first ? system.d[0] : system.d[1], first ? system.f[0] : system.f[1]};
-    } else {
+struct OrbitMaps {
+    const System& system;
+    int num_maps;
+
+    // The map that a draw chooses.
+    ONEPFRAC_FN Map<float> at(std::uint32_t draw) const {
         int j = 0;
         for (int i = 0; i + 1 < num_maps; ++i) j += draw >= system.threshold[i] ? 1 : 0;
         return {system.a[j], system.b[j], system.e[j], system.c[j], system.d[j], system.f[j]};
     }
-}
+};
+
+// Two maps are held in registers: the system may lie in memory that the visitor of a point writes to.
+template <>
+struct OrbitMaps<2> {
+    Map<float> first, second;
+    std::uint32_t threshold;
+
+    ONEPFRAC_FN OrbitMaps(const System& s, int /*num_maps*/)
+        : first{s.a[0], s.b[0], s.e[0], s.c[0], s.d[0], s.f[0]},
+          second{s.a[1], s.b[1], s.e[1], s.c[1], s.d[1], s.f[1]},
+          threshold(s.threshold[0]) {}
+
+    ONEPFRAC_FN Map<float> at(std::uint32_t draw) const {
+        const bool one = draw < threshold;
+        return {one ? first.a : second.a, one ? first.b : second.b, one ? first.e : second.e,
+                one ? first.c : second.c, one ? first.d : second.d, one ? first.f : second.f};
+    }
+};
 
 // One orbit, point by point: calls visit(point) for each drawn point and returns the last state. With kChecked, ends at
 // the first point that is not finite.
@@ -64,25 +81,36 @@ template <int kMaps, bool kChecked, class Visit>
 ONEPFRAC_FN Point<float> walk_orbit(const System& system, int num_maps, std::uint32_t orbit, std::uint32_t points,
                                     Purpose purpose, Visit&& visit) {
     Point<float> p{system.start[0], system.start[1]};
+    const OrbitMaps<kMaps> maps{system, num_maps};
     const RoundKeys<ScalarLanes> keys(system.key);
     const PhiloxSequence<ScalarLanes> draws(orbit, purpose, keys);
-    const std::uint32_t steps = kBurnIn + points;
-    for (std::uint32_t first = 0; first < steps; first += kStepsPerBlock) {
-        const PhiloxBlock<ScalarLanes> block = draws.at(first / kStepsPerBlock, keys);
+    // The first `steps` steps of a block of draws; after() follows each. False where the orbit has ended.
+    const auto play = [&](std::uint32_t block_index, std::uint32_t steps, auto&& after) {
+        const PhiloxBlock<ScalarLanes> block = draws.at(block_index, keys);
 #if defined(__CUDA_ARCH__)
 #pragma unroll
 #endif
         for (std::uint32_t s = 0; s < kStepsPerBlock; ++s) {
+            if (s >= steps) break;
             const std::uint32_t draw = (s % 2 == 0) ? block.word[s / 2] & 0xFFFFU : block.word[s / 2] >> 16;
-            if (first + s < steps) {
-                p = apply<ScalarLanes>(choose_map<kMaps>(system, num_maps, draw), p);
-                if constexpr (kChecked) {
-                    if (!is_finite(p)) return p;
-                }
-                if (first >= kBurnIn) visit(p);
+            p = apply<ScalarLanes>(maps.at(draw), p);
+            if constexpr (kChecked) {
+                if (!is_finite(p)) return false;
             }
+            after();
         }
+        return true;
+    };
+    const auto draw_point = [&] { visit(p); };
+    const std::uint32_t whole_blocks = (kBurnIn + points) / kStepsPerBlock;
+    std::uint32_t block = 0;
+    for (; block < kBurnIn / kStepsPerBlock; ++block) {
+        if (!play(block, kStepsPerBlock, [] {})) return p;
     }
+    for (; block < whole_blocks; ++block) {
+        if (!play(block, kStepsPerBlock, draw_point)) return p;
+    }
+    play(block, points % kStepsPerBlock, draw_point);
     return p;
 }
 

@@ -32,6 +32,21 @@ struct ScalarLanes {
         return __builtin_fmaf(a, b, c);
 #endif
     }
+    // Of numbers; which zero, and which operand where one is NaN, is left open.
+    static ONEPFRAC_FN F min(F a, F b) {
+#if defined(__CUDA_ARCH__)
+        return fminf(a, b);
+#else
+        return a < b ? a : b;
+#endif
+    }
+    static ONEPFRAC_FN F max(F a, F b) {
+#if defined(__CUDA_ARCH__)
+        return fmaxf(a, b);
+#else
+        return a > b ? a : b;
+#endif
+    }
     static ONEPFRAC_FN F splat(float value) { return value; }
     static ONEPFRAC_FN U splat_u(std::uint32_t value) { return value; }
     static ONEPFRAC_FN U iota() { return 0; }

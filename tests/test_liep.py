@@ -14,7 +14,7 @@ import onepfrac
 from onepfrac import IFS, LIEP, liep
 from onepfrac.draws import Purpose, keys, uniform
 from onepfrac.liep import Drawing, draw_base_system
-from onepfrac.rendering import diverges
+from onepfrac.systems import diverges
 
 SMALL = Drawing(points=2000, canvas=32, pad=2, brush="fill")
 SYSTEM = onepfrac.sample_ifs(sigma=3.5, num_maps=2, seed=3)

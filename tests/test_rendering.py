@@ -7,6 +7,7 @@ import multiprocessing
 import subprocess
 import sys
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from onepfrac import _C, IFS, render, sample_ifs
-from onepfrac.rendering import BRUSHES, DTYPES, diverges
+from onepfrac import _C, IFS, pack, render, sample_ifs
+from onepfrac.rendering import BRUSHES, DTYPES
+from onepfrac.systems import Systems, diverges
 
 LEVELS = _C.simd_levels()
 BATCH_MAPS = np.stack([sample_ifs(sigma=3.5, num_maps=2, seed=s).maps for s in range(6)])
@@ -527,6 +529,80 @@ def test_the_core_refuses_what_the_package_would_not_pass() -> None:
         _C.render(words, object(), **good)  # type: ignore[arg-type]
 
 
+# --- packed, and compiled
+
+
+def test_packed_systems_give_the_same_pictures() -> None:
+    options: dict[str, Any] = {"points": 3000, "size": 40}
+    packed = pack(BATCH_MAPS, seed=np.arange(6))
+    assert isinstance(packed, Systems)
+    assert (len(packed), packed.num_maps, packed.device) == (6, 2, torch.device("cpu"))
+    expected = render(BATCH_MAPS, seed=np.arange(6), **options)
+    assert torch.equal(render(packed, **options), expected)
+    out = np.full((6, 1, 40, 40), 9, np.uint8)
+    assert torch.equal(torch.from_numpy(render(packed, out=out, **options)), expected)
+
+
+def test_packed_systems_take_no_probabilities_or_seeds_and_stay_on_their_device() -> None:
+    packed = pack(BATCH_MAPS)
+    for change in ({"probs": [0.5, 0.5]}, {"seed": 1}, {"seed": np.arange(6)}):
+        with pytest.raises(ValueError, match="probs and seed must not be given beside packed systems"):
+            render(packed, points=10, size=16, **change)
+    with pytest.raises(ValueError, match="maps must be finite"):
+        pack(np.full((1, 2, 2, 3), np.nan))
+    with pytest.raises(ValueError, match="maps must not run away"):
+        pack(np.full((1, 1, 2, 3), 5.0), [1.0])
+
+
+def compiled(function: Any) -> Any:
+    torch.compiler.reset()
+    return torch.compile(function, fullgraph=True, backend="aot_eager")
+
+
+@pytest.mark.parametrize("seed", [7, 2**64 - 3])
+def test_a_compiled_function_renders_without_a_graph_break(seed: int) -> None:
+    system = sample_ifs(sigma=3.5, seed=1)
+
+    def halved(maps: torch.Tensor) -> torch.Tensor:
+        return render(maps * 0.5, system.probs, points=2000, size=32, seed=seed, dtype=torch.float32) + 1.0
+
+    maps = torch.as_tensor(BATCH_MAPS)
+    assert torch.equal(compiled(halved)(maps), halved(maps))
+
+    def of_ifs(extra: torch.Tensor) -> torch.Tensor:
+        return render(system, points=2000, size=32, seed=seed) + extra
+
+    assert torch.equal(compiled(of_ifs)(torch.ones(1)), of_ifs(torch.ones(1)))
+
+
+def test_a_compiled_function_takes_seeds_packed_systems_and_out() -> None:
+    maps, seeds = torch.as_tensor(BATCH_MAPS), torch.arange(6)
+    expected = render(maps, points=2000, size=32, seed=seeds)
+
+    def seeded(maps: torch.Tensor, seeds: torch.Tensor) -> torch.Tensor:
+        return render(maps, points=2000, size=32, seed=seeds) * 2
+
+    assert torch.equal(compiled(seeded)(maps, seeds), expected * 2)
+    packed = pack(maps, seed=seeds)
+    out = torch.zeros_like(expected)
+
+    def into(out: torch.Tensor) -> torch.Tensor:
+        render(packed, points=2000, size=32, out=out)
+        return out * 2
+
+    assert torch.equal(compiled(into)(out), expected * 2)
+    assert torch.equal(out, expected)
+
+
+def test_the_operators_pass_torchs_own_checks() -> None:
+    maps = torch.as_tensor(BATCH_MAPS)
+    torch.library.opcheck(torch.ops.onepfrac.pack, (maps, None, 3, None, torch.device("cpu")))
+    words = pack(maps).words
+    torch.library.opcheck(torch.ops.onepfrac.draw, (words, 2, 500, 16, 2, "patch", torch.float16, 1))
+    out = torch.empty((6, 1, 16, 16))
+    torch.library.opcheck(torch.ops.onepfrac.draw_into, (words, out, 2, 500, 2, "fill", 1))
+
+
 # --- on a GPU
 
 GPU_SIZES = ((1, 8, 0), (257, 33, 0), (5000, 64, 6), (20_000, 224, 6), (20_000, 512, 6), (9999, 100, 3))
@@ -596,3 +672,28 @@ def test_out_on_another_device_than_asked_for_is_refused() -> None:
             device="cpu",
             out=torch.empty((6, 1, 32, 32), dtype=torch.uint8, device="cuda"),
         )
+
+
+@pytest.mark.gpu
+def test_a_cuda_graph_captures_the_drawing_of_packed_systems() -> None:
+    packed = pack(BATCH_MAPS, seed=np.arange(6), device="cuda")
+    out = torch.empty((6, 1, 64, 64), dtype=torch.uint8, device="cuda")
+    render(packed, points=2000, size=64, out=out)  # loads the kernel, which a capture must not
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        render(packed, points=2000, size=64, out=out)
+    out.fill_(9)
+    graph.replay()
+    assert torch.equal(out.cpu(), render(BATCH_MAPS, points=2000, size=64, seed=np.arange(6)))
+
+
+@pytest.mark.gpu
+def test_a_compiled_function_renders_on_the_gpu() -> None:
+    packed = pack(BATCH_MAPS, device="cuda")
+
+    def drawn(extra: torch.Tensor) -> torch.Tensor:
+        return render(packed, points=2000, size=64) + extra
+
+    extra = torch.ones(1, dtype=torch.uint8, device="cuda")
+    assert torch.equal(torch.compile(drawn, fullgraph=True)(extra), drawn(extra))

@@ -156,6 +156,14 @@ void render_on_host_block(const py::object& systems, const py::object& out, int 
     render_host_block(block_job(r.job, band_rows), r.job.batch, threads, reverse);
 }
 
+// (bands, bytes of shared memory a block) of a canvas on a device that gives a block `limit` bytes.
+py::tuple cuda_layout(int size, std::int64_t limit) {
+    require(size >= 8 && size <= 4096, "size must be 8 to 4096");
+    require(limit >= 16384, "limit must be 16384 or more");
+    const BlockLayout layout = block_layout(size, limit);
+    return py::make_tuple(layout.bands, layout.bytes);
+}
+
 int device_count() {
 #if defined(ONEPFRAC_CUDA)
     return cuda_device_count();
@@ -176,6 +184,7 @@ void bind_render(py::module_& module) {
                py::arg("points"), py::arg("pad"), py::arg("brush"), py::arg("threads"), py::arg("band_rows"),
                py::arg("reverse"));
     module.def("simd_levels", &simd_levels);
+    module.def("cuda_layout", &cuda_layout, py::arg("size"), py::arg("limit"));
     module.def("cuda_device_count", &device_count);
 }
 

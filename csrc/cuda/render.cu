@@ -28,8 +28,9 @@ struct BlockThreads {
     static __device__ void atomic_or(std::uint32_t* at, std::uint32_t value) { atomicOr(at, value); }
 };
 
+// Four blocks a multiprocessor: 64 registers a thread, which is enough (benchmarks/gpu_code.py counts them).
 template <int kMaps>
-__global__ void __launch_bounds__(kOrbits) render_kernel(const BlockJob job) {
+__global__ void __launch_bounds__(kOrbits, 4) render_kernel(const BlockJob job) {
     extern __shared__ uint4 shared[];
     BlockThreads threads;
     render_block<kMaps>(threads, job, static_cast<std::int64_t>(blockIdx.x), static_cast<int>(blockIdx.y),
@@ -72,18 +73,17 @@ void render_cuda(BlockJob job, std::int64_t batch, int device, std::uintptr_t st
     const OnDevice on_device(device);
     int limit = 0;
     check(cudaDeviceGetAttribute(&limit, cudaDevAttrMaxSharedMemoryPerBlockOptin, device), "cudaDeviceGetAttribute");
-    const std::int64_t rows = (limit - block_memory_bytes(0, 0)) / (4 * words_per_row(job.size));
-    job.band_rows = rows >= job.size ? job.size : static_cast<int>(rows) - kBrushReach;
-    const int bands = (job.size + job.band_rows - 1) / job.band_rows;
-    const auto bytes = static_cast<std::size_t>(block_memory_bytes(job.size, job.band_rows));
+    const BlockLayout layout = block_layout(job.size, limit);
+    job.band_rows = layout.band_rows;
+    const auto bytes = static_cast<std::size_t>(layout.bytes);
 
     auto* kernel = job.num_maps == 2 ? render_kernel<2> : render_kernel<0>;
     check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)),
           "cudaFuncSetAttribute");
     void* arguments[] = {&job};
     check(cudaLaunchKernel(reinterpret_cast<const void*>(kernel),
-                           dim3(static_cast<unsigned>(batch), static_cast<unsigned>(bands)), dim3(kOrbits), arguments,
-                           bytes, reinterpret_cast<cudaStream_t>(stream)),
+                           dim3(static_cast<unsigned>(batch), static_cast<unsigned>(layout.bands)), dim3(kOrbits),
+                           arguments, bytes, reinterpret_cast<cudaStream_t>(stream)),
           "cudaLaunchKernel");
 }
 

@@ -4,7 +4,20 @@ from onepfrac._version import __version__
 from onepfrac.datasets import OnePFrac, load_recipe
 from onepfrac.ifs import IFS, sample_ifs
 from onepfrac.liep import LIEP
-from onepfrac.rendering import render, replay
+from onepfrac.rendering import pack, render, replay
 from onepfrac.stream import Stream
+from onepfrac.systems import Systems
 
-__all__ = ["IFS", "LIEP", "OnePFrac", "Stream", "__version__", "load_recipe", "render", "replay", "sample_ifs"]
+__all__ = [
+    "IFS",
+    "LIEP",
+    "OnePFrac",
+    "Stream",
+    "Systems",
+    "__version__",
+    "load_recipe",
+    "pack",
+    "render",
+    "replay",
+    "sample_ifs",
+]

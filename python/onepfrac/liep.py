@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from onepfrac.checks import check_choice, check_float, check_int
 from onepfrac.draws import Purpose, check_seed, keys, uniform
 from onepfrac.ifs import IFS, sample_ifs_attempt
-from onepfrac.rendering import BRUSHES, MAX_POINTS, diverges, render
+from onepfrac.rendering import BRUSHES, MAX_POINTS, render
+from onepfrac.systems import diverges
 
 __all__ = ["LIEP", "MAX_ATTEMPTS", "MAX_CLASSES", "MAX_DELTA", "MODES", "Drawing", "draw_base_system"]
 

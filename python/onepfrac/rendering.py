@@ -1,6 +1,8 @@
 """Rendering: systems in, pictures out. Every function is pure: the same arguments give the same bits on every device.
 
-The work is done in the extension ``_C``; this module checks arguments and converts arrays.
+The work is done in the extension ``_C``; this module checks arguments. Where torch.compile traces a call, it goes
+through the operators ``onepfrac::pack``, ``onepfrac::draw`` and ``onepfrac::draw_into``, which a compiled graph holds
+as they are.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from onepfrac import _C
 from onepfrac.checks import check_choice, check_int
 from onepfrac.ifs import IFS
+from onepfrac.systems import Maps, Seed, Systems, diverges, host_array, pack_words
 
 __all__ = [
     "BRUSHES",
@@ -24,7 +27,7 @@ __all__ = [
     "capabilities",
     "check_device",
     "check_threads",
-    "diverges",
+    "pack",
     "render",
     "replay",
 ]
@@ -38,14 +41,14 @@ _SIMD_LEVELS = ("scalar", "avx2", "avx512")
 
 
 def render(
-    maps: ArrayLike | torch.Tensor | IFS,
+    maps: Maps | Systems,
     probs: ArrayLike | torch.Tensor | None = None,
     *,
     points: int = 100_000,
     size: int = 512,
     pad: int = 6,
     brush: str = "patch",
-    seed: int | ArrayLike | torch.Tensor = 0,
+    seed: Seed = 0,
     threads: int | None = None,
     device: str | int | torch.device | None = None,
     dtype: torch.dtype | None = None,
@@ -56,11 +59,15 @@ def render(
     An image is played by 256 orbits, which start at the fixed point of the map that contracts most and discard 32
     steps; their bounding box is fitted to the canvas, each axis by itself, as the released generators do.
 
+    Usable inside ``torch.compile`` without a graph break (maps a tensor, an IFS or packed).
+
     Parameters
     ----------
     maps
         (B, N, 2, 3) real numbers, N = 1..16: rows ``[[a, b, e], [c, d, f]]`` of ``v -> A v + t``; used in float32.
         An `IFS` counts as a batch of one. NumPy, torch (copied to the host from a GPU), or anything array-like.
+        Or what `pack` made of them: then nothing is left to do but to draw, and on a GPU the call is a single kernel
+        launch, which a CUDA graph can capture; probs and seed stand in it already.
     probs
         (N,) or (B, N) weights, not negative, with a positive sum. Default: the IFS's own, else ``|det A|``.
     points
@@ -76,8 +83,8 @@ def render(
     threads
         CPU threads, 1..1024. Default: ``torch.get_num_threads()``.
     device
-        ``"cpu"`` or a CUDA device. Default: the device of ``out``, else of ``maps`` if that is a tensor, else the CPU.
-        On a GPU the work is queued on torch's current stream.
+        ``"cpu"`` or a CUDA device. Default: the device of ``out``, else of ``maps`` if that is a tensor or packed,
+        else the CPU. On a GPU the work is queued on torch's current stream.
     dtype
         torch.uint8 (default), float16, bfloat16 or float32. Ink is 127 in uint8 and 127/255 in the float dtypes.
     out
@@ -98,30 +105,142 @@ def render(
     Nakamura et al., "Scaling Backwards: Minimal Synthetic Pre-training?", ECCV 2024, section 3; Barnsley, "Fractals
     Everywhere", 1988, section III.8 (the chaos game).
     """
-    systems = _pack(maps, probs, seed)
     points = check_int("points", points, 1, MAX_POINTS)
     size = check_int("size", size, MIN_SIZE, MAX_SIZE)
     pad = check_int("pad", pad, 0, (size - 1) // 2)
-    brush_number = BRUSHES.index(check_choice("brush", brush, BRUSHES))
-    threads = check_threads(threads)
-    batch = systems.words.shape[0]
+    brush = check_choice("brush", brush, BRUSHES)
+    if threads is not None:
+        threads = check_threads(threads)
     where = _device_of(device, out, maps)
-    if out is None:
-        result = torch.empty((batch, 1, size, size), dtype=_check_dtype(dtype), device=where)
+    if isinstance(maps, Systems):
+        if probs is not None or not (isinstance(seed, int) and seed == 0):
+            raise ValueError("probs and seed must not be given beside packed systems, which hold them already")
+        if maps.device != where:
+            raise ValueError(f"maps must be packed for the device {where}, got systems on {maps.device}")
+        systems = maps
     else:
-        result = out
-        _check_out(out, (batch, 1, size, size), dtype, where)
-    if batch == 0:
-        return result
-    _refuse_divergent(systems)
+        systems = pack(maps, probs, seed, device=where)
+    if out is None:
+        kind = _check_dtype(dtype)
+        if torch.compiler.is_compiling():
+            words, num_maps = systems.words, systems.num_maps
+            return torch.ops.onepfrac.draw(words, num_maps, points, size, pad, brush, kind, threads)
+        out = torch.empty((len(systems), 1, size, size), dtype=kind, device=where)
+    else:
+        _check_out(out, (len(systems), 1, size, size), dtype, where)
+        if torch.compiler.is_compiling():
+            torch.ops.onepfrac.draw_into(systems.words, out, systems.num_maps, points, pad, brush, threads)
+            return out
+    _draw_into(systems.words, out, systems.num_maps, points, pad, brush, threads)
+    return out
 
-    words: Any = systems.words
-    stream = 0
-    if where.type == "cuda":
-        words = torch.from_numpy(systems.words.view(np.int32)).pin_memory().to(where, non_blocking=True)
-        stream = torch.cuda.current_stream(where).cuda_stream
-    _C.render(words, result, systems.num_maps, points, pad, brush_number, threads, _simd_cap(), stream)
-    return result
+
+def pack(
+    maps: Maps,
+    probs: ArrayLike | torch.Tensor | None = None,
+    seed: Seed = 0,
+    *,
+    device: str | int | torch.device | None = None,
+) -> Systems:
+    """Check systems and lay them out as the renderer takes them, once, for any number of calls of `render`.
+
+    Parameters
+    ----------
+    maps, probs, seed
+        As in `render`.
+    device
+        Where they will be drawn. Default: the device of ``maps`` if that is a tensor, else the CPU.
+
+    Returns
+    -------
+    Systems
+        B systems of N maps; on a GPU they arrive in the order of torch's current stream.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `render`.
+    """
+    where = _device_of(device, None, maps)
+    if not torch.compiler.is_compiling():
+        words, num_maps = pack_words(maps, probs, seed)
+        return Systems(_moved(words, where), num_maps)
+    if isinstance(maps, IFS):
+        probs = maps.probs if probs is None else probs
+        maps = maps.maps[None]
+    tensor = torch.as_tensor(maps)
+    weights = None if probs is None else torch.as_tensor(probs)
+    number, numbers = (seed, None) if isinstance(seed, int) else (0, torch.as_tensor(seed))
+    signed = number - 2**64 if 2**63 <= number < 2**64 else number  # operators take int64
+    return Systems(torch.ops.onepfrac.pack(tensor, weights, signed, numbers, where), tensor.shape[1])
+
+
+@torch.library.custom_op("onepfrac::pack", mutates_args=())
+def _pack_operator(
+    maps: torch.Tensor, probs: torch.Tensor | None, seed: int, seeds: torch.Tensor | None, device: torch.device
+) -> torch.Tensor:
+    wrapped = seed + 2**64 if -(2**63) <= seed < 0 else seed
+    words, _ = pack_words(maps, probs, wrapped if seeds is None else seeds)
+    return _moved(words, device)
+
+
+@_pack_operator.register_fake
+def _(
+    maps: torch.Tensor, probs: torch.Tensor | None, seed: int, seeds: torch.Tensor | None, device: torch.device
+) -> torch.Tensor:
+    return torch.empty((maps.shape[0], _C.SYSTEM_WORDS), dtype=torch.int32, device=device)
+
+
+@torch.library.custom_op("onepfrac::draw", mutates_args=())
+def _draw_operator(
+    words: torch.Tensor,
+    num_maps: int,
+    points: int,
+    size: int,
+    pad: int,
+    brush: str,
+    dtype: torch.dtype,
+    threads: int | None,
+) -> torch.Tensor:
+    out = torch.empty((words.shape[0], 1, size, size), dtype=dtype, device=words.device)
+    _draw_into(words, out, num_maps, points, pad, brush, threads)
+    return out
+
+
+@_draw_operator.register_fake
+def _(
+    words: torch.Tensor,
+    num_maps: int,
+    points: int,
+    size: int,
+    pad: int,
+    brush: str,
+    dtype: torch.dtype,
+    threads: int | None,
+) -> torch.Tensor:
+    return torch.empty((words.shape[0], 1, size, size), dtype=dtype, device=words.device)
+
+
+@torch.library.custom_op("onepfrac::draw_into", mutates_args=("out",))
+def _draw_into_operator(
+    words: torch.Tensor, out: torch.Tensor, num_maps: int, points: int, pad: int, brush: str, threads: int | None
+) -> None:
+    _draw_into(words, out, num_maps, points, pad, brush, threads)
+
+
+def _draw_into(
+    words: torch.Tensor, out: Any, num_maps: int, points: int, pad: int, brush: str, threads: int | None
+) -> None:
+    if words.shape[0] == 0:
+        return
+    stream = torch.cuda.current_stream(words.device).cuda_stream if words.is_cuda else 0
+    _C.render(words, out, num_maps, points, pad, BRUSHES.index(brush), check_threads(threads), _simd_cap(), stream)
+
+
+def _moved(words: NDArray[np.uint32], where: torch.device) -> torch.Tensor:
+    """Return the words as an int32 tensor on ``where``; to a GPU by a copy that does not hold up the host."""
+    tensor = torch.from_numpy(words.view(np.int32))
+    return tensor.pin_memory().to(where, non_blocking=True) if where.type == "cuda" else tensor
 
 
 def replay(
@@ -157,8 +276,8 @@ def replay(
         Naming the argument, its value and what is legal; also where the orbit does not stay finite.
     """
     system = IFS(maps, probs)
-    given = system.probs if probs is None else np.ascontiguousarray(_host_array("probs", probs), dtype=np.float64)
-    numbers = np.ascontiguousarray(_host_array("draws", draws), dtype=np.float64)
+    given = system.probs if probs is None else np.ascontiguousarray(host_array("probs", probs), dtype=np.float64)
+    numbers = np.ascontiguousarray(host_array("draws", draws), dtype=np.float64)
     if numbers.ndim != 1 or not 1 <= numbers.size <= MAX_POINTS:
         raise ValueError(f"draws must have the shape (T,) with T in 1..{MAX_POINTS}, got {numbers.shape}")
     if not np.isfinite(numbers).all():
@@ -169,30 +288,6 @@ def replay(
     if diverges(system.maps[None], given[None])[0]:
         raise ValueError("maps must not run away to infinity: the orbits of this system do")
     return _C.replay(system.maps.reshape(-1), given, numbers, size, pad, brush_number)
-
-
-def diverges(maps: ArrayLike | torch.Tensor | IFS, probs: ArrayLike | torch.Tensor | None = None) -> NDArray[np.bool_]:
-    """Tell which systems run away to infinity: those that `render` refuses.
-
-    Where the mean of log s1 (s1 the larger singular value of a map, weighted by probability) is not positive, no orbit
-    can; elsewhere probe orbits are played and looked at.
-
-    Parameters
-    ----------
-    maps, probs
-        As in `render`.
-
-    Returns
-    -------
-    bool array (B,)
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `render`.
-    """
-    systems = _pack(maps, probs, 0)
-    return _C.diverges(systems.words, systems.num_maps)
 
 
 def check_device(name: str, device: str | int | torch.device) -> torch.device:
@@ -251,100 +346,11 @@ def capabilities() -> Capabilities:
     return Capabilities(_C.FORMAT_VERSION, tuple(_C.simd_levels()), _C.CUDA_ARCHS, _C.cuda_device_count())
 
 
-class _Systems(NamedTuple):
-    words: NDArray[np.uint32]  # (B, SYSTEM_WORDS), as the core takes them
-    num_maps: int
-
-
-def _pack(
-    maps: ArrayLike | torch.Tensor | IFS,
-    probs: ArrayLike | torch.Tensor | None,
-    seed: int | ArrayLike | torch.Tensor,
-) -> _Systems:
-    if isinstance(maps, IFS):
-        if probs is None:
-            probs = maps.probs
-        maps = maps.maps[None]
-    exact = _host_array("maps", maps)
-    if exact.ndim != 4 or exact.shape[2:] != (2, 3) or not 1 <= exact.shape[1] <= _C.MAX_MAPS:
-        raise ValueError(f"maps must have the shape (B, N, 2, 3) with N in 1..{_C.MAX_MAPS}, got {exact.shape}")
-    with np.errstate(over="ignore"):
-        single = np.ascontiguousarray(exact, dtype=np.float32)
-    finite = np.isfinite(single).all(axis=(1, 2, 3))
-    if not finite.all():
-        index = int(np.argmin(finite))
-        raise ValueError(f"maps must be finite in float32, got maps[{index}] = {exact[index].tolist()}")
-
-    batch, num_maps = exact.shape[:2]
-    if probs is None:
-        double = exact.astype(np.float64)
-        weights = np.abs(double[:, :, 0, 0] * double[:, :, 1, 1] - double[:, :, 0, 1] * double[:, :, 1, 0])
-        if batch and not weights.any(axis=1).all():
-            index = int(np.argmin(weights.any(axis=1)))
-            raise ValueError(f"probs must be given: all determinants of maps[{index}] are zero, got None")
-    else:
-        weights = _host_array("probs", probs).astype(np.float64)
-        if weights.shape not in ((num_maps,), (batch, num_maps)):
-            raise ValueError(f"probs must have the shape ({num_maps},) or ({batch}, {num_maps}), got {weights.shape}")
-        weights = np.broadcast_to(weights, (batch, num_maps))
-        legal = (np.isfinite(weights) & (weights >= 0)).all(axis=1) & weights.any(axis=1)
-        if not legal.all():
-            index = int(np.argmin(legal))
-            raise ValueError(
-                "probs must be finite and not negative, with a positive sum, "
-                f"got {weights[index].tolist()} for maps[{index}]"
-            )
-    words = _C.pack_systems(single, np.ascontiguousarray(weights), _seeds(seed, batch))
-    return _Systems(words, num_maps)
-
-
-def _refuse_divergent(systems: _Systems) -> None:
-    away = _C.diverges(systems.words, systems.num_maps)
-    if away.any():
-        index = int(np.argmax(away))
-        raise ValueError(f"maps must not run away to infinity: the orbits of maps[{index}] do")
-
-
-def _seeds(seed: int | ArrayLike | torch.Tensor, batch: int) -> NDArray[np.uint64]:
-    if isinstance(seed, (int, np.integer)) and not isinstance(seed, bool):
-        return np.full(batch, check_int("seed", seed, 0, 2**64 - 1), dtype=np.uint64)
-    numbers = _host_array("seed", seed)
-    if numbers.dtype.kind not in "iu":
-        raise TypeError(
-            f"seed must be an integer or (B,) integers in 0..2**64 - 1, got {numbers.dtype} of shape {numbers.shape}"
-        )
-    if numbers.ndim == 0:
-        return _seeds(int(numbers), batch)
-    if numbers.shape != (batch,):
-        raise ValueError(f"seed must be an integer or have the shape ({batch},), got {numbers.shape}")
-    if (numbers < 0).any():
-        raise ValueError(f"seed must be in 0..2**64 - 1, got {int(numbers.min())}")
-    return np.ascontiguousarray(numbers, dtype=np.uint64)
-
-
-def _host_array(name: str, array: Any) -> NDArray[Any]:
-    """Bring any array of real numbers to the host, as NumPy."""
-    if isinstance(array, torch.Tensor):
-        tensor = array.detach()
-        if tensor.dtype is torch.bfloat16:
-            tensor = tensor.float()
-        array = tensor.cpu().numpy()
-    elif hasattr(array, "__dlpack_device__") and not isinstance(array, np.ndarray):
-        array = torch.utils.dlpack.from_dlpack(array).cpu().numpy()
-    try:
-        result = np.asarray(array)
-    except ValueError as error:
-        raise ValueError(f"{name} must be a regular array of real numbers: {error}") from None
-    if result.dtype.kind not in "iuf":
-        raise TypeError(f"{name} must hold real numbers, got {result.dtype} of shape {result.shape}")
-    return result
-
-
 def _device_of(device: str | int | torch.device | None, out: Any, maps: Any) -> torch.device:
     if device is not None:
         return check_device("device", device)
     for array in (out, maps):
-        if isinstance(array, torch.Tensor):
+        if isinstance(array, (torch.Tensor, Systems)):
             return check_device("device", array.device)
     if out is not None and hasattr(out, "__dlpack_device__"):
         kind, index = out.__dlpack_device__()
