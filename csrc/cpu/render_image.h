@@ -33,7 +33,7 @@ inline constexpr int kMaxByteCanvas = 1024;
 // The memory that one thread needs for one image, in parts of whole cache lines.
 struct ScratchLayout {
     std::size_t coordinates;  // floats an axis, at most, in the buffer of points; 0 where there is none
-    int byte_stride;          // of the byte canvas, which has a spare row above and a spare column on the right
+    int byte_stride;          // of the byte canvas; with no margin it has a spare row above and a column on the right
     std::size_t bytes_offset, canvas_offset, texture_offset, size;
 };
 
@@ -44,8 +44,9 @@ inline ScratchLayout scratch_layout(const RenderJob& job) {
         layout.coordinates = job.points / kOrbits * kOrbits + (job.points % kOrbits != 0 ? kOrbits : 0);
     }
     layout.bytes_offset = whole_lines(2 * sizeof(float) * layout.coordinates);
-    layout.byte_stride = (job.size + 1 + 31) / 32 * 32;
-    const std::size_t rows = static_cast<std::size_t>(job.size) + 1;
+    const int spare = job.pad == 0 ? 1 : 0;  // a point may then fall on pixel `size`, which is dropped
+    layout.byte_stride = (job.size + spare + 31) / 32 * 32;
+    const std::size_t rows = static_cast<std::size_t>(job.size + spare);
     const std::size_t bytes = job.size <= kMaxByteCanvas ? rows * static_cast<std::size_t>(layout.byte_stride) : 0;
     layout.canvas_offset = layout.bytes_offset + whole_lines(bytes);
     const std::size_t canvas =
@@ -356,7 +357,12 @@ __attribute__((noinline)) void ink_again(const Chooser& chooser, const System& s
     });
 }
 
-// Chaos game, bounds and ink: leaves the inked points in `canvas`.
+// The first row of the picture in the byte canvas.
+inline std::uint8_t* top_row(const RenderJob& job, const ScratchLayout& layout, std::byte* scratch) {
+    return reinterpret_cast<std::uint8_t*>(scratch + layout.bytes_offset) + (job.pad == 0 ? layout.byte_stride : 0);
+}
+
+// Chaos game, bounds and ink: leaves the inked points in the byte canvas, or in `canvas` where there is none.
 template <class L, class Chooser>
 void draw_points(const RenderJob& job, const System& system, const ScratchLayout& layout, std::byte* scratch,
                  std::uint32_t* canvas) {
@@ -377,19 +383,15 @@ void draw_points(const RenderJob& job, const System& system, const ScratchLayout
         }
     };
 
-    const int stride = words_per_row(job.size);
     if (job.size <= kMaxByteCanvas) {
-        auto* bytes = reinterpret_cast<std::uint8_t*>(scratch + layout.bytes_offset);
-        const std::int64_t byte_stride = layout.byte_stride;
-        __builtin_memset(bytes, 0, static_cast<std::size_t>((job.size + 1) * byte_stride));
-        draw(ByteInk<L>{x, y, bytes + job.size * byte_stride, layout.byte_stride});
-        for (int row = 0; row < job.size; ++row) {
-            const std::uint8_t* from = bytes + (row + 1) * byte_stride;
-            for (int j = 0; j < stride; ++j) {
-                canvas[row * stride + j] = L::bits_of_bytes(from + 32 * j) & columns_of_word(job.size, j);
-            }
-        }
+        const std::int64_t stride = layout.byte_stride;
+        std::uint8_t* top = top_row(job, layout, scratch);
+        std::byte* first = scratch + layout.bytes_offset;
+        __builtin_memset(first, 0,
+                         static_cast<std::size_t>(reinterpret_cast<std::byte*>(top) - first + job.size * stride));
+        draw(ByteInk<L>{x, y, top + (job.size - 1) * stride, layout.byte_stride});
     } else {
+        const int stride = words_per_row(job.size);
         __builtin_memset(canvas, 0, sizeof(std::uint32_t) * static_cast<std::size_t>(job.size * stride));
         draw(BitInk<L>{x, y, canvas, job.size, stride});
     }
@@ -473,7 +475,20 @@ void render_image(const RenderJob& job, const System& system, const ScratchLayou
 
     const int size = job.size;
     const int stride = words_per_row(size);
-    if (job.brush == Brush::kPoint) {
+    if (size <= kMaxByteCanvas) {
+        const std::uint8_t* bytes = top_row(job, layout, scratch);
+        const auto word_of_bytes = [&](int row, int j) {
+            return L::bits_of_bytes(bytes + static_cast<std::int64_t>(row) * layout.byte_stride + 32 * j) &
+                   columns_of_word(size, j);
+        };
+        if (job.brush == Brush::kPoint) {
+            write_pixels<L>(job, out, word_of_bytes);
+            return;
+        }
+        for (int row = 0; row < size; ++row) {
+            for (int j = 0; j < stride; ++j) canvas[row * stride + j] = word_of_bytes(row, j);
+        }
+    } else if (job.brush == Brush::kPoint) {
         write_pixels<L>(job, out, [&](int row, int j) { return canvas[row * stride + j]; });
         return;
     }
