@@ -31,7 +31,10 @@ step build 240 env ONEPFRAC_CUDA_ARCHS="$arch" python -m pip install --no-build-
 }
 step bits 300 python -m pytest -q -m gpu -p no:cacheprovider tests
 step simd 120 python -m pytest -q -p no:cacheprovider tests/test_rendering.py -k "simd or golden or twin or dtype"
-step render_gpu 120 python benchmarks/render_gpu.py --out "$out/render_gpu.json"
+for name in render_gpu growth_gpu train; do
+    step "$name" 200 python benchmarks/run.py "$name"
+done
+cp benchmarks/results/*_gpu.json "$out" 2>/dev/null
 step quick 240 onepfrac pretrain --preset quick --device cuda --out "$out/quick"
 rm -rf "$out/quick" # weights are not results; its log holds speed and waiting time
 if command -v compute-sanitizer >/dev/null; then

@@ -13,7 +13,6 @@ loop, an atomic OR in shared memory the ink loop. Of loops of one kind the short
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import shutil
 import subprocess
@@ -24,9 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from provenance import RESULTS, provenance
+from timing import write
 
-from onepfrac import _C, files
+from onepfrac import _C
 
 STEPS = 8  # of an orbit, an iteration of a loop
 BUDGET = 40  # instructions a point in each loop
@@ -187,9 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     complaints = broken(found)
     print(*complaints, sep="\n", end="\n" if complaints else "")
     if not options.check:
-        files.write_text(
-            RESULTS / "gpu_code.json", json.dumps({"benchmark": "gpu_code", **provenance(), **found}, indent=1) + "\n"
-        )
+        write("gpu_code", found)
     return 1 if complaints else 0
 
 

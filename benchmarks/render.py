@@ -16,22 +16,19 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 import os
-import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from provenance import RESULTS, provenance
+from timing import Call, take_turns, write
 
 import onepfrac
-from onepfrac import files
 from onepfrac.rendering import capabilities
 
 PAD = 6
@@ -111,21 +108,6 @@ def numpy_game(maps: NDArray[np.float64], probs: NDArray[np.float64], points: in
     return image
 
 
-def take_turns(contestants: dict[str, tuple[int, Callable[[int], object]]], turns: int) -> dict[str, dict[str, float]]:
-    """Time every contestant (images a call, call) in turn: minimum, median and 90th percentile of ms an image."""
-    times: dict[str, list[float]] = {name: [] for name in contestants}
-    for turn in range(turns + 3):
-        for name, (images, draw) in contestants.items():
-            start = time.perf_counter()
-            draw(turn)
-            if turn >= 3:  # the first ones compile and warm up
-                times[name].append(1e3 * (time.perf_counter() - start) / images)
-    return {
-        name: {"min": min(t), "median": statistics.median(t), "p90": sorted(t)[int(0.9 * len(t))]}
-        for name, t in times.items()
-    }
-
-
 def vector_levels() -> list[str]:
     """Return the vector units of this machine, the widest first; the scalar path where there is none."""
     return [level for level in reversed(capabilities().simd_levels) if level != "scalar"] or ["scalar"]
@@ -149,7 +131,7 @@ def compare(name: str, system: onepfrac.IFS, points: int, size: int, turns: int,
             batch, probs, points=points, size=size, pad=PAD, brush=brush, seed=seeds, threads=1, out=out
         )
 
-    contestants: dict[str, tuple[int, Callable[[int], object]]] = {
+    contestants: dict[str, tuple[int, Call]] = {
         LEVEL_NAMES[level]: (BATCH, functools.partial(ours, level=level)) for level in vector_levels()
     }
     if brush == "point":  # the peers draw points alone
@@ -208,8 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     whole = dataset(50 if options.smoke else 1000)
     print("1p-frac, 1000 images of 512, 100k points, patch:", whole["seconds_a_thousand"], "s")
     if not options.smoke:
-        result = {"benchmark": "render", **provenance("numba"), "rows": rows, "dataset": whole}
-        files.write_text(RESULTS / "render.json", json.dumps(result, indent=1) + "\n")
+        write("render", {"rows": rows, "dataset": whole}, ("numba",))
     return 0
 
 

@@ -54,7 +54,7 @@ def test_version_and_module_entry() -> None:
 
 def test_help_lists_all_commands_and_examples(capsys: pytest.CaptureFixture[str]) -> None:
     text = help_of([], capsys)
-    for command in ("info", "grid", "pretrain", "finetune"):
+    for command in ("info", "bench", "grid", "pretrain", "finetune"):
         assert f"\n    {command} " in text
         assert f"onepfrac {command}" in text
 
@@ -89,7 +89,7 @@ def test_help_says_what_the_presets_set(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_heavy_libraries_are_not_imported_for_a_light_command() -> None:
     code = (
-        "import sys; from onepfrac import cli; cli.main(['info', '--images=1']); "
+        "import sys; from onepfrac import cli; cli.main(['info']); "
         "heavy = {'timm', 'torchvision', 'PIL', 'tensorboard'} & set(sys.modules); sys.exit(str(heavy) if heavy else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
@@ -98,8 +98,8 @@ def test_heavy_libraries_are_not_imported_for_a_light_command() -> None:
 
 def test_a_traceback_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ONEPFRAC_TRACEBACK", "1")
-    with pytest.raises(ValueError, match="images must be"):
-        cli.main(["info", "--images=0"])
+    with pytest.raises(ValueError, match="seconds must be"):
+        cli.main(["bench", "--seconds=0"])
 
 
 def test_ctrl_c_outside_a_training_ends_with_130(
@@ -108,19 +108,17 @@ def test_ctrl_c_outside_a_training_ends_with_130(
     def interrupt(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(onepfrac, "render", interrupt)
-    assert cli.main(["info", "--images=1"]) == 130
+    monkeypatch.setattr("onepfrac.bench.render", interrupt)
+    assert cli.main(["bench", "--device=cpu"]) == 130
     assert "interrupted" in capsys.readouterr().err
 
 
 # ---- info ------------------------------------------------------------------------------------------------------------
 
 
-def test_info_tells_versions_paths_and_speed(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_info_tells_versions_and_paths(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("ONEPFRAC_SIMD", "scalar")
-    assert cli.main(["info", "--images=2"]) == 0
+    assert cli.main(["info"]) == 0
     lines = dict(line.split("  ", 1) for line in capsys.readouterr().out.splitlines())
     lines = {name.strip(): value.strip() for name, value in lines.items()}
     assert lines["onepfrac"] == f"{onepfrac.__version__}, format 1"
@@ -128,28 +126,45 @@ def test_info_tells_versions_paths_and_speed(
     assert lines["SIMD levels"].startswith("scalar")
     assert lines["SIMD levels"].endswith("capped by ONEPFRAC_SIMD=scalar")
     assert "CUDA code for" in lines
-    assert "images/s" in lines["on one CPU thread"]
 
 
-def test_info_names_cuda_devices_and_times_them(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_info_names_cuda_devices(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     from onepfrac import _C
 
-    drawn: list[str] = []
     monkeypatch.setattr(_C, "cuda_device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: f"card {index}")
-    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
-    monkeypatch.setattr(onepfrac, "render", lambda *_, device, **__: drawn.append(device))
-    assert cli.main(["info", "--images=1"]) == 0
-    text = capsys.readouterr().out
-    assert "card 0" in text
-    assert "on cuda:0" in text
-    assert drawn.count("cuda:0") == 3
+    assert cli.main(["info"]) == 0
+    assert "card 0" in capsys.readouterr().out
 
 
 def test_a_missing_package_is_named_as_such() -> None:
     assert cli._installed("no-such-package-anywhere") == "not installed"
+
+
+# ---- bench -----------------------------------------------------------------------------------------------------------
+
+
+def test_bench_prints_a_row_for_each_work_and_thread_count_and_writes_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "bench.json"
+    assert cli.main(["bench", "--seconds=0.01", "--device=cpu", f"--json={path}"]) == 0
+    printed = capsys.readouterr().out.splitlines()[1:]
+    rows = json.loads(path.read_text())["rows"]
+    assert len(printed) == len(rows) == (6 if torch.get_num_threads() > 1 else 3)
+    assert {row["what"] for row in rows} == {"render 224, point", "render 512, patch", "stream 224, crop and flips"}
+    for line, row in zip(printed, rows, strict=True):
+        assert row["images_a_second"] > 10
+        assert row["calls"] >= 3
+        assert line.endswith(f"{row['what']}, {row['where']}")
+
+
+def test_bench_leaves_torchs_threads_as_they_were_and_refuses_what_is_not_there() -> None:
+    before = torch.get_num_threads()
+    assert cli.main(["bench", "--seconds=0.01", "--device=cpu"]) == 0
+    assert torch.get_num_threads() == before
+    assert cli.main(["bench", "--device=tpu"]) == 2
+    assert cli.main(["bench", "--seconds=nan"]) == 2
 
 
 # ---- grid ------------------------------------------------------------------------------------------------------------

@@ -8,7 +8,6 @@ import os
 import platform
 import sys
 import textwrap
-import time
 from collections.abc import Callable, Sequence
 from importlib import metadata
 
@@ -19,7 +18,8 @@ _DESCRIPTION = (
 )
 _EXAMPLES = """\
 examples:
-  onepfrac info                                    what is installed, and how fast it draws here
+  onepfrac info                                    what is installed
+  onepfrac bench                                   how fast it draws and streams here
   onepfrac grid                                    classes of 1p-frac on one page, classes.png
   onepfrac pretrain --preset quick                 a small ViT in two minutes on two CPU cores
   onepfrac finetune --weights runs/quick/weights.safetensors --data FOLDER
@@ -72,19 +72,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _info_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--images", type=int, default=200, metavar="N", help="images of the timed rendering (default: 200)"
-    )
+    del parser  # no options
 
 
 def _info(namespace: argparse.Namespace) -> int:
+    del namespace
     import torch
 
     import onepfrac
-    from onepfrac.checks import check_int
     from onepfrac.rendering import capabilities
 
-    images = check_int("images", namespace.images, 1, 100_000)
     able = capabilities()
     cap = os.environ.get("ONEPFRAC_SIMD")
     rows = [
@@ -95,31 +92,39 @@ def _info(namespace: argparse.Namespace) -> int:
         ("SIMD levels", ", ".join(able.simd_levels) + (f"; capped by ONEPFRAC_SIMD={cap}" if cap else "")),
         ("CUDA code for", able.cuda_archs or "none: built without CUDA"),
     ]
-    count = able.cuda_devices
-    for index in range(count):
+    for index in range(able.cuda_devices):
         rows.append((f"CUDA device {index}", torch.cuda.get_device_name(index)))
-    if count == 0:
+    if able.cuda_devices == 0:
         rows.append(("CUDA devices", "none"))
-    system = onepfrac.sample_ifs(sigma=3.5)
-    maps, probs = system.maps[None].repeat(images, 0), system.probs
-    places = [("one CPU thread", "cpu", 1), (f"{torch.get_num_threads()} CPU threads", "cpu", None)]
-    places = places[: 1 + (torch.get_num_threads() > 1)] + [
-        (f"cuda:{index}", f"cuda:{index}", None) for index in range(count)
-    ]
-    for name, device, threads in places:
-        seconds = math.inf
-        for _ in range(3):  # the first run warms up
-            start = time.perf_counter()
-            onepfrac.render(maps, probs, size=224, device=device, threads=threads)
-            if device != "cpu":
-                torch.cuda.synchronize(device)
-            seconds = min(seconds, time.perf_counter() - start)
-        rows.append(
-            (f"on {name}", f"{images / seconds:,.0f} images/s (224 x 224, 100 000 points, best of 3 runs of {images})")
-        )
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         print(f"{name:<{width}}  {value}")
+    return 0
+
+
+# ---- bench -----------------------------------------------------------------------------------------------------------
+
+
+def _bench_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seconds", type=float, default=2.0, help="how long each row is timed (default: 2)")
+    parser.add_argument("--device", action="append", help="cpu, cuda or cuda:N; may be given again (default: all)")
+    parser.add_argument("--json", metavar="FILE", help="write the rows to a file too")
+
+
+def _bench(namespace: argparse.Namespace) -> int:
+    import json
+    from pathlib import Path
+
+    from onepfrac.bench import bench
+    from onepfrac.files import write_text
+
+    print(f"{'images/s':>10}  {'spread':>6}  what")
+    rows = []
+    for row in bench(namespace.seconds, namespace.device):
+        rows.append(row.as_dict())
+        print(f"{row.images_a_second:10,.0f}  {100 * row.spread:4.0f} %  {row.what}, {row.where}", flush=True)
+    if namespace.json:
+        write_text(Path(namespace.json), json.dumps({"onepfrac": _version(), "rows": rows}, indent=1) + "\n")
     return 0
 
 
@@ -296,10 +301,11 @@ def _installed(name: str) -> str:
 
 _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int]]] = {
     "info": (
-        "Show versions, what the renderer was built for, the devices, and a timed rendering.",
+        "Show versions, what the renderer was built for, and the devices.",
         _info_options,
         _info,
     ),
+    "bench": ("Time rendering and streaming on this machine, half a minute.", _bench_options, _bench),
     "grid": ("Write a contact sheet of a dataset's classes, or of sigma-factor against delta.", _grid_options, _grid),
     "pretrain": ("Pre-train a timm model on images that are drawn while it trains.", _pretrain_options, _pretrain),
     "finetune": (

@@ -1,0 +1,73 @@
+"""The benchmarks run, and loose ratios hold: never absolute times, which belong to a machine."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
+
+
+def smoke(name: str) -> str:
+    done = subprocess.run(
+        [sys.executable, str(FOLDER / "run.py"), "--smoke", name], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_renderer_is_several_times_as_fast_as_numba() -> None:
+    pytest.importorskip("numba")
+    text = smoke("render")
+    row = next(line for line in text.splitlines() if "equal probabilities" in line and " 224 " in line)
+    best = float(re.search(r"Numba, plain +[\d.]+ \( *([\d.]+)x", row)[1])  # type: ignore[index]
+    # A vector unit makes 20 to 40 on an idle machine; the scalar path draws a little faster than Numba.
+    assert best > (8 if "AVX" in text else 0.7), row
+
+
+def test_time_grows_with_points_and_images_and_not_faster() -> None:
+    text = smoke("growth")
+    axes = {line.split()[0]: line for line in text.splitlines() if " ms a" in line}
+    for axis in ("points", "batch"):
+        few, many = (float(value) for value in re.findall(r"\d+: ([\d.]+)", axes[axis]))
+        assert few < many < 4 * few, axes[axis]  # twice the points, twice the images
+
+
+def test_the_augmented_stream_is_faster_than_png_files_and_pil() -> None:
+    text = smoke("stream")
+    times = {line[2:42].strip(): float(line[42:50]) for line in text.splitlines() if line.endswith("x")}
+    ours = times["onepfrac, crop and flips, fixed draws"]
+    assert times["PNG and timm, crop and flips"] > 1.5 * ours, text
+
+
+def test_building_files_takes_longer_than_streaming() -> None:
+    text = smoke("dataset")
+    rows = re.findall(r"streaming +([\d.]+) s, no disk; building +([\d.]+) s", text)
+    assert len(rows) == 3
+    assert all(float(building) > 2 * float(streaming) for streaming, building in rows), text
+
+
+def test_a_step_on_the_stream_is_timed_beside_one_on_a_constant_batch() -> None:
+    assert re.search(r"takes \d+\.\d+x the step on a constant batch", smoke("train"))
+
+
+def test_an_unknown_benchmark_is_refused() -> None:
+    done = subprocess.run(
+        [sys.executable, str(FOLDER / "run.py"), "paint"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "NAME must be one of render" in done.stderr
+
+
+def test_the_line_fit_finds_a_line_and_says_how_far_off_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    from timing import fit_line
+
+    x = [1.0, 2.0, 5.0, 10.0]
+    assert np.allclose(fit_line(x, [3 + 2 * v for v in x]), (3, 2, 0), atol=1e-9)
+    assert fit_line(x, [5.0, 7.0, 13.0, 46.0])[2] > 0.2
