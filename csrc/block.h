@@ -24,7 +24,7 @@ struct BlockJob {
     int pad;
     Brush brush;
     PixelType type;
-    void* out;      // [batch, size, size]
+    void* out;      // [batch, size, size], or [batch, size, words a row] for bits
     int band_rows;  // rows of the picture that a block draws
 };
 
@@ -147,6 +147,45 @@ ONEPFRAC_FN void write_word(Pixel* out, std::uint32_t word, int columns, std::ui
     for (int i = 0; i < (columns < 32 ? columns : 32); ++i) out[i] = static_cast<Pixel>(((word >> i) & 1U) * ink);
 }
 
+// Word j of a row, in whatever type; `row` counts through all pictures.
+ONEPFRAC_FN void write_columns(void* out, PixelType type, int size, std::int64_t row, int j, std::uint32_t word,
+                               std::uint32_t ink, bool aligned) {
+    const std::int64_t pixel = row * size + 32 * j;
+    const int columns = size - 32 * j;
+    switch (type) {
+        case PixelType::kUint8:
+            return write_word(static_cast<std::uint8_t*>(out) + pixel, word, columns, ink, aligned);
+        case PixelType::kFloat16:
+        case PixelType::kBfloat16:
+            return write_word(static_cast<std::uint16_t*>(out) + pixel, word, columns, ink, aligned);
+        case PixelType::kFloat32:
+            return write_word(static_cast<std::uint32_t*>(out) + pixel, word, columns, ink, aligned);
+        case PixelType::kBits:
+            static_cast<std::uint32_t*>(out)[row * words_per_row(size) + j] = word;
+    }
+}
+
+ONEPFRAC_FN bool rows_are_aligned(const void* out, int size) {
+    return size % 32 == 0 && reinterpret_cast<std::uintptr_t>(out) % 16 == 0;
+}
+
+// The block of one picture expands its canvas: one phase, a loop over words.
+template <class Threads>
+ONEPFRAC_FN void expand_block(Threads& threads, const ExpandJob& job, std::int64_t image) {
+    const int count = threads.count();
+    threads.each([&](int thread) {
+        const int stride = words_per_row(job.size);
+        const std::uint32_t* canvas = job.canvases + job.which[image] * job.size * stride;
+        const std::uint32_t ink = ink_bits(job.type);
+        const bool aligned = rows_are_aligned(job.out, job.size);
+        for (int at = thread; at < job.size * stride; at += count) {
+            const int row = at / stride;
+            const int j = at - row * stride;
+            write_columns(job.out, job.type, job.size, image * job.size + row, j, canvas[at], ink, aligned);
+        }
+    });
+}
+
 template <int kMaps, class Threads>
 ONEPFRAC_FN void render_block(Threads& threads, const BlockJob& job, std::int64_t image, int band,
                               BlockMemory& memory) {
@@ -205,7 +244,7 @@ ONEPFRAC_FN void render_block(Threads& threads, const BlockJob& job, std::int64_
         const std::uint32_t ink = ink_bits(job.type);
         const int first_word = first_row * stride;
         const int end_word = end_row * stride;
-        const bool aligned = job.size % 32 == 0 && reinterpret_cast<std::uintptr_t>(job.out) % 16 == 0;
+        const bool aligned = rows_are_aligned(job.out, job.size);
         for (int quad = first_word / 4 + thread; 4 * quad < end_word; quad += count) {
             PhiloxBlock<ScalarLanes> texture{};
             if (job.brush == Brush::kPatch) {
@@ -224,20 +263,7 @@ ONEPFRAC_FN void render_block(Threads& threads, const BlockJob& job, std::int64_
                     word = brushed_word(memory.canvas, stride, first_row, first_row + rows, row, j, mask);
                     if (job.brush == Brush::kPatch) word &= texture.word[q];
                 }
-                const std::int64_t pixel = (image * job.size + row) * job.size + 32 * j;
-                const int columns = job.size - 32 * j;
-                switch (job.type) {
-                    case PixelType::kUint8:
-                        write_word(static_cast<std::uint8_t*>(job.out) + pixel, word, columns, ink, aligned);
-                        break;
-                    case PixelType::kFloat16:
-                    case PixelType::kBfloat16:
-                        write_word(static_cast<std::uint16_t*>(job.out) + pixel, word, columns, ink, aligned);
-                        break;
-                    case PixelType::kFloat32:
-                        write_word(static_cast<std::uint32_t*>(job.out) + pixel, word, columns, ink, aligned);
-                        break;
-                }
+                write_columns(job.out, job.type, job.size, image * job.size + row, j, word, ink, aligned);
             }
         }
     });

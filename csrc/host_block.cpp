@@ -51,4 +51,9 @@ void render_host_block(const BlockJob& job, std::int64_t batch, int threads, boo
     }
 }
 
+void expand_host_block(const ExpandJob& job, int threads, bool reverse) {
+    SerialThreads serial{threads, reverse};
+    for (std::int64_t image = 0; image < job.batch; ++image) expand_block(serial, job, image);
+}
+
 }  // namespace onepfrac

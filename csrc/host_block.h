@@ -8,5 +8,6 @@ namespace onepfrac {
 // Runs every block of a job, `threads` threads a block, one after the other. `reverse` runs the threads of each phase
 // from the last to the first: the result must not depend on their order.
 void render_host_block(const BlockJob& job, std::int64_t batch, int threads, bool reverse);
+void expand_host_block(const ExpandJob& job, int threads, bool reverse);
 
 }  // namespace onepfrac

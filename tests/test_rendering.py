@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from onepfrac import _C, IFS, pack, render, sample_ifs
-from onepfrac.rendering import BRUSHES, DTYPES
+from onepfrac.rendering import BITS, BRUSHES, DTYPES, expand
 from onepfrac.systems import Systems, diverges
 
 LEVELS = _C.simd_levels()
@@ -461,7 +461,7 @@ READ_ONLY.flags.writeable = False
         ({"seed": [0.5] * 6}, TypeError, "seed"),
         ({"threads": 0}, ValueError, "threads must be an integer in 1..1024, got 0"),
         ({"threads": "two"}, TypeError, "threads"),
-        ({"dtype": torch.int32}, ValueError, "dtype must be torch.uint8"),
+        ({"dtype": torch.int64}, ValueError, "dtype must be torch.uint8"),
         ({"dtype": "uint8"}, TypeError, "dtype"),
         ({"device": "tpu"}, ValueError, "device must be"),
         ({"device": "meta"}, ValueError, "device must be"),
@@ -527,6 +527,94 @@ def test_the_core_refuses_what_the_package_would_not_pass() -> None:
         _C.render(words[:, :5], out, **good)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="out must be an array"):
         _C.render(words, object(), **good)  # type: ignore[arg-type]
+
+
+# --- bits
+
+BIT_SIZES = (8, 31, 32, 33, 64, 100, 224)
+
+
+def unpacked(bits: torch.Tensor, size: int) -> NDArray[np.uint8]:
+    """(B, 1, size, words) to (B, 1, size, size) of 0 and 1, by NumPy."""
+    return np.unpackbits(bits.numpy().view(np.uint8), axis=-1, bitorder="little")[..., :size]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("size", BIT_SIZES)
+def test_bits_are_the_picture_and_expand_into_it(size: int, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONEPFRAC_SIMD", level)
+    for brush in BRUSHES:
+        options: dict[str, Any] = {"points": 900, "size": size, "pad": 1, "brush": brush, "seed": np.arange(6)}
+        bits = render(BATCH_MAPS, dtype=BITS, **options)
+        assert (bits.dtype, bits.shape) == (torch.int32, (6, 1, size, -(-size // 32)))
+        picture = render(BATCH_MAPS, **options)
+        assert np.array_equal(unpacked(bits, size) * 127, picture.numpy())
+        out = np.full(tuple(bits.shape), -1, np.int32)
+        assert np.array_equal(render(BATCH_MAPS, out=out, **options), bits.numpy())
+        for dtype in DTYPES:
+            expected = render(BATCH_MAPS, dtype=dtype, **options)
+            assert torch.equal(expand(bits, size=size, dtype=dtype), expected)
+            assert torch.equal(expand(bits, [5, 0, 0], size=size, dtype=dtype, threads=2), expected[[5, 0, 0]])
+
+
+@pytest.mark.parametrize("size", BIT_SIZES)
+def test_the_kernel_bodies_draw_bits_and_expand_them(size: int) -> None:
+    packed = pack(BATCH_MAPS, seed=np.arange(6))
+    bits = render(packed, points=900, size=size, pad=1, dtype=BITS)
+    drawn = torch.full_like(bits, -1)
+    _C.render_host_block(packed.words, drawn, 2, 900, 1, BRUSHES.index("patch"), 7, 5, False)
+    assert torch.equal(drawn, bits)
+    which = torch.tensor([3, 3, 0])
+    for dtype in DTYPES:
+        for threads, reverse in ((1, False), (256, True)):
+            out = torch.full((3, 1, size, size), 9, dtype=dtype)
+            _C.expand_host_block(bits.flatten(0, 1), which, out, threads, reverse)
+            assert torch.equal(out, expand(bits, which.numpy(), size=size, dtype=dtype))
+
+
+def test_expand_names_bad_arguments() -> None:
+    bits = render(BATCH_MAPS, points=100, size=40, dtype=BITS)
+    good: dict[str, Any] = {"canvases": bits, "which": [0], "size": 40}
+    changes: list[tuple[dict[str, Any], type[Exception], str]] = [
+        ({"canvases": bits.numpy()}, TypeError, "canvases must be a torch.Tensor"),
+        ({"canvases": bits.long()}, ValueError, "canvases must be contiguous int32"),
+        ({"canvases": bits[..., :1]}, ValueError, "canvases must be contiguous int32"),
+        ({"size": 72}, ValueError, "canvases must be contiguous int32 of the shape"),
+        ({"size": 4}, ValueError, "size must be"),
+        ({"which": [6]}, ValueError, "which must be in 0..5"),
+        ({"which": [-1]}, ValueError, "which must be in 0..5"),
+        ({"which": [0.0]}, TypeError, "which must be integers"),
+        ({"which": [[0]]}, TypeError, "which must be integers"),
+        ({"dtype": BITS}, ValueError, "dtype must be"),
+        ({"dtype": "uint8"}, TypeError, "dtype must be"),
+        ({"threads": 0}, ValueError, "threads must be"),
+    ]
+    for change, error, text in changes:
+        with pytest.raises(error, match=text):
+            expand(**(good | change))
+    assert expand(bits, np.zeros(0, np.int64), size=40).shape == (0, 1, 40, 40)
+
+
+def test_the_binding_of_expand_refuses_what_does_not_fit() -> None:
+    bits, out = torch.zeros((2, 40, 2), dtype=torch.int32), torch.zeros((1, 1, 40, 40), dtype=torch.uint8)
+    which = torch.zeros(1, dtype=torch.int64)
+    for arguments, text in [
+        ((bits, which + 2, out), "which"),
+        ((bits, which - 1, out), "which"),
+        ((bits, which.int(), out), "which"),
+        ((bits, torch.zeros(2, dtype=torch.int64), out), "which"),
+        ((bits.long(), which, out), "canvases|32-bit"),
+        ((bits[:, :39], which, out), "canvases"),
+        ((bits.transpose(0, 1), which, out), "canvases"),
+        ((bits, which, out.int()), "out must be uint8"),
+        ((bits, which, out[:, :, :, :39]), "out must be contiguous"),
+    ]:
+        with pytest.raises(ValueError, match=text):
+            _C.expand(*arguments, 1, "", 0)
+    with pytest.raises(ValueError, match="threads"):
+        _C.expand(bits, which, out, 0, "", 0)
+    with pytest.raises(ValueError, match="threads"):
+        _C.expand_host_block(bits, which, out, 0, False)
 
 
 # --- packed, and compiled
@@ -697,3 +785,14 @@ def test_a_compiled_function_renders_on_the_gpu() -> None:
 
     extra = torch.ones(1, dtype=torch.uint8, device="cuda")
     assert torch.equal(torch.compile(drawn, fullgraph=True)(extra), drawn(extra))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("size", [33, 64, 512, 1500])
+def test_the_gpu_draws_bits_and_expands_them_as_the_cpu_does(size: int) -> None:
+    options: dict[str, Any] = {"points": 3000, "size": size, "seed": np.arange(6)}
+    cpu, gpu = (render(BATCH_MAPS, dtype=BITS, device=device, **options) for device in ("cpu", "cuda"))
+    assert torch.equal(gpu.cpu(), cpu)
+    for dtype in DTYPES:
+        expected = expand(cpu, [4, 4, 1], size=size, dtype=dtype)
+        assert torch.equal(expand(gpu, [4, 4, 1], size=size, dtype=dtype).cpu(), expected)

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 import onepfrac
 from onepfrac import OnePFrac, Stream, stream
 from onepfrac.augment import CropFlip
+from onepfrac.canvases import store_bytes
 
 RECIPE = OnePFrac(num_classes=10, points=2000, canvas=32, pad=2, brush="fill")
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -143,11 +144,51 @@ def test_a_batch_that_failed_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> 
     running = iter(endless)
     next(running)
     with monkeypatch.context() as broken:
-        broken.setattr(OnePFrac, "draw", lambda *_: 1 / 0)
+        broken.setattr("onepfrac.stream.take_pictures", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             next(running)
     assert endless.state_dict()["samples"] == 4
     assert same([next(running)], REFERENCE[1:2])
+
+
+@pytest.mark.parametrize("augment", [None, "crop-flip"])
+def test_kept_canvases_give_the_same_batches_and_are_drawn_once(
+    augment: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh = [take(make(batch_size=5, augment=augment, cache=0), 6)]
+    drawn: list[int] = []
+    draw = OnePFrac.draw
+
+    def spy(self: OnePFrac, plan: Any, device: torch.device, threads: int | None, bits: bool = False) -> torch.Tensor:
+        assert bits
+        drawn.extend(plan.labels.tolist())
+        return draw(self, plan, device, threads, bits)
+
+    monkeypatch.setattr(OnePFrac, "draw", spy)
+    kept = make(batch_size=5, augment=augment)
+    assert same(take(kept, 6), fresh[0])  # several epochs, and classes twice in a batch
+    assert len(drawn) == len(set(drawn)) == kept.recipe.num_classes
+    again = pickle.loads(pickle.dumps(kept))
+    assert len(pickle.dumps(kept)) < 20_000  # the canvases stay behind
+    assert same(take(again, 2), take(kept, 2))
+
+
+def test_canvases_are_kept_only_with_fixed_draws_and_if_all_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = store_bytes(make().recipe.num_classes, make().recipe.canvas)
+    asked: list[bool] = []
+    draw = OnePFrac.draw
+
+    def spy(self: OnePFrac, plan: Any, device: torch.device, threads: int | None, bits: bool = False) -> torch.Tensor:
+        asked.append(bits)
+        return draw(self, plan, device, threads, bits)
+
+    monkeypatch.setattr(OnePFrac, "draw", spy)
+    for settings, bits in (({"cache": whole}, True), ({"cache": whole - 1}, False), ({"draws": "fresh"}, False)):
+        take(make(**settings), 1)
+        assert asked.pop() is bits
+    for cache, error in ((-1, ValueError), (1.5, TypeError)):
+        with pytest.raises(error, match="cache"):
+            make(cache=cache)
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda original: pickle.loads(pickle.dumps(original))])
@@ -282,9 +323,9 @@ def test_the_renderer_uses_torchs_own_number_of_threads_unless_told(monkeypatch:
     asked: list[int | None] = []
     draw = OnePFrac.draw
 
-    def spy(self: OnePFrac, plan: Any, device: torch.device, threads: int | None = None) -> torch.Tensor:
+    def spy(self: OnePFrac, plan: Any, device: torch.device, threads: int | None, bits: bool = False) -> torch.Tensor:
         asked.append(threads)
-        return draw(self, plan, device, threads)
+        return draw(self, plan, device, threads, bits)
 
     monkeypatch.setattr(OnePFrac, "draw", spy)
     next(iter(make()))  # None: torch.get_num_threads() of the process that renders, which a loader's worker sets to 1

@@ -79,7 +79,10 @@ PixelType pixel_type_of(const ArrayView& out) {
     if (out.kind == ArrayView::Kind::kFloat && out.bits == 16) return PixelType::kFloat16;
     if (out.kind == ArrayView::Kind::kBfloat && out.bits == 16) return PixelType::kBfloat16;
     if (out.kind == ArrayView::Kind::kFloat && out.bits == 32) return PixelType::kFloat32;
-    throw py::value_error("out must be uint8, float16, bfloat16 or float32, got " + out.dtype_name());
+    if ((out.kind == ArrayView::Kind::kUnsigned || out.kind == ArrayView::Kind::kSigned) && out.bits == 32) {
+        return PixelType::kBits;
+    }
+    throw py::value_error("out must be uint8, float16, bfloat16, float32 or 32-bit words, got " + out.dtype_name());
 }
 
 // What every executor takes, checked.
@@ -92,8 +95,8 @@ Request make_request(const py::object& systems, const py::object& out, int num_m
                      int brush) {
     Request r{view_of(systems, "systems"), view_of(out, "out"), {}};
     const System* packed = systems_of(r.systems);
-    require(r.out.shape.size() == 4 && r.out.shape[1] == 1 && r.out.shape[2] == r.out.shape[3] &&
-                r.out.shape[0] == r.systems.shape[0],
+    const PixelType type = pixel_type_of(r.out);
+    require(r.out.shape.size() == 4 && r.out.shape[1] == 1 && r.out.shape[0] == r.systems.shape[0],
             "out must have shape (B, 1, size, size)");
     require(r.out.contiguous(), "out must be contiguous");
     require(!r.out.read_only, "out must be writable");
@@ -101,6 +104,8 @@ Request make_request(const py::object& systems, const py::object& out, int num_m
             "systems and out must be on the same device");
     const std::int64_t size = r.out.shape[2];
     require(size >= 8 && size <= 4096, "size must be 8 to 4096");
+    require(r.out.shape[3] == (type == PixelType::kBits ? words_per_row(static_cast<int>(size)) : size),
+            "out must have shape (B, 1, size, size), or (B, 1, size, words a row) for bits");
     require(pad >= 0 && 2 * pad < size, "pad must be 0 or more and less than size / 2");
     require(points >= 1 && points <= 1'000'000'000, "points must be 1 to 1 000 000 000");
     require(num_maps >= 1 && num_maps <= kMaxMaps, "num_maps must be 1 to 16");
@@ -113,7 +118,7 @@ Request make_request(const py::object& systems, const py::object& out, int num_m
              .size = static_cast<int>(size),
              .pad = pad,
              .brush = static_cast<Brush>(brush),
-             .type = pixel_type_of(r.out),
+             .type = type,
              .out = static_cast<std::byte*>(r.out.data)};
     return r;
 }
@@ -156,6 +161,73 @@ void render_on_host_block(const py::object& systems, const py::object& out, int 
     render_host_block(block_job(r.job, band_rows), r.job.batch, threads, reverse);
 }
 
+// canvases (C, size, words a row) int32, which (B,) int64 on the same device, each below C -> out (B, 1, size, size)
+struct ExpandRequest {
+    ArrayView canvases, which, out;
+    ExpandJob job;
+};
+
+ExpandRequest make_expand(const py::object& canvases, const py::object& which, const py::object& out) {
+    ExpandRequest r{view_of(canvases, "canvases"), view_of(which, "which"), view_of(out, "out"), {}};
+    const PixelType type = pixel_type_of(r.out);
+    require(type != PixelType::kBits, "out must be uint8, float16, bfloat16 or float32");
+    require(r.out.shape.size() == 4 && r.out.shape[1] == 1 && r.out.shape[2] == r.out.shape[3] && r.out.contiguous(),
+            "out must be contiguous, of shape (B, 1, size, size)");
+    require(!r.out.read_only, "out must be writable");
+    const std::int64_t size = r.out.shape[2];
+    require(size >= 8 && size <= 4096, "size must be 8 to 4096");
+    require(pixel_type_of(r.canvases) == PixelType::kBits && r.canvases.shape.size() == 3 &&
+                r.canvases.shape[1] == size && r.canvases.shape[2] == words_per_row(static_cast<int>(size)) &&
+                r.canvases.contiguous(),
+            "canvases must be contiguous 32-bit words of shape (C, size, words a row)");
+    require(r.which.kind == ArrayView::Kind::kSigned && r.which.bits == 64 && r.which.shape.size() == 1 &&
+                r.which.shape[0] == r.out.shape[0] && r.which.contiguous(),
+            "which must be int64 of shape (B,)");
+    for (const ArrayView* view : {&r.canvases, &r.which}) {
+        require(view->cuda == r.out.cuda && (!r.out.cuda || view->device == r.out.device),
+                "canvases, which and out must be on the same device");
+    }
+    if (!r.out.cuda) {
+        const auto* which_of = static_cast<const std::int64_t*>(r.which.data);
+        for (std::int64_t i = 0; i < r.which.shape[0]; ++i) {
+            require(which_of[i] >= 0 && which_of[i] < r.canvases.shape[0], "which must be 0 to the number of canvases");
+        }
+    }
+    require(r.out.shape[0] <= std::numeric_limits<std::int32_t>::max(), "the batch is too large");
+    r.job = {.canvases = static_cast<const std::uint32_t*>(r.canvases.data),
+             .which = static_cast<const std::int64_t*>(r.which.data),
+             .batch = r.out.shape[0],
+             .size = static_cast<int>(size),
+             .type = type,
+             .out = r.out.data};
+    return r;
+}
+
+void expand(const py::object& canvases, const py::object& which, const py::object& out, int threads,
+            const std::string& simd, std::uintptr_t stream) {
+    const ExpandRequest r = make_expand(canvases, which, out);
+    require(threads >= 1, "threads must be 1 or more");
+    const py::gil_scoped_release released;
+    if (r.out.cuda) {
+#if defined(ONEPFRAC_CUDA)
+        expand_cuda(r.job, r.out.device, stream);
+#else
+        static_cast<void>(stream);
+        throw std::runtime_error("this build has no CUDA kernels (ONEPFRAC_CUDA=0)");
+#endif
+    } else {
+        expand_cpu(r.job, threads, simd);
+    }
+}
+
+void expand_on_host_block(const py::object& canvases, const py::object& which, const py::object& out, int threads,
+                          bool reverse) {
+    const ExpandRequest r = make_expand(canvases, which, out);
+    require(!r.out.cuda, "out must be on the CPU");
+    require(threads >= 1, "threads must be 1 or more");
+    expand_host_block(r.job, threads, reverse);
+}
+
 // (bands, bytes of shared memory a block) of a canvas on a device that gives a block `limit` bytes.
 py::tuple cuda_layout(int size, std::int64_t limit) {
     require(size >= 8 && size <= 4096, "size must be 8 to 4096");
@@ -183,6 +255,10 @@ void bind_render(py::module_& module) {
     module.def("render_host_block", &render_on_host_block, py::arg("systems"), py::arg("out"), py::arg("num_maps"),
                py::arg("points"), py::arg("pad"), py::arg("brush"), py::arg("threads"), py::arg("band_rows"),
                py::arg("reverse"));
+    module.def("expand", &expand, py::arg("canvases"), py::arg("which"), py::arg("out"), py::arg("threads"),
+               py::arg("simd"), py::arg("stream"));
+    module.def("expand_host_block", &expand_on_host_block, py::arg("canvases"), py::arg("which"), py::arg("out"),
+               py::arg("threads"), py::arg("reverse"));
     module.def("simd_levels", &simd_levels);
     module.def("cuda_layout", &cuda_layout, py::arg("size"), py::arg("limit"));
     module.def("cuda_device_count", &device_count);

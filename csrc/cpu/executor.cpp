@@ -16,31 +16,33 @@ namespace {
 struct Level {
     std::string_view name;
     RenderImage render;
+    ExpandImage expand;
     bool available;
 };
 
 // Weakest first.
 std::vector<Level> all_levels() {
-    std::vector<Level> levels{{"scalar", render_image_scalar, true}};
+    std::vector<Level> levels{{"scalar", render_image_scalar, expand_image_scalar, true}};
 #if defined(ONEPFRAC_X86)
     __builtin_cpu_init();
     const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
     const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-    levels.push_back({"avx2", render_image_avx2, avx2});
-    levels.push_back({"avx512", render_image_avx512, avx512});
+    levels.push_back({"avx2", render_image_avx2, expand_image_avx2, avx2});
+    levels.push_back({"avx512", render_image_avx512, expand_image_avx512, avx512});
 #else
-    levels.push_back({"avx2", nullptr, false});
-    levels.push_back({"avx512", nullptr, false});
+    levels.push_back({"avx2", nullptr, nullptr, false});
+    levels.push_back({"avx512", nullptr, nullptr, false});
 #endif
     return levels;
 }
 
-RenderImage choose(std::string_view cap) {
-    RenderImage best = nullptr;
+Level choose(std::string_view cap) {
+    const std::vector<Level> levels = all_levels();
+    Level best = levels.front();
     bool known = cap.empty();
-    for (const Level& level : all_levels()) {
-        if (level.available) best = level.render;
+    for (const Level& level : levels) {
+        if (level.available) best = level;
         if (level.name == cap) {
             known = true;
             break;
@@ -84,13 +86,23 @@ std::vector<std::string> simd_levels() {
 }
 
 void render_cpu(const RenderJob& job, int threads, std::string_view level) {
-    const RenderImage render = choose(level);
+    const RenderImage render = choose(level).render;
     const ScratchLayout layout = scratch_layout(job);
-    const std::int64_t image_bytes = static_cast<std::int64_t>(job.size) * job.size * bytes_per_pixel(job.type);
+    const std::int64_t bytes = image_bytes(job.type, job.size);
     parallel_for(job.batch, threads, [&](std::int64_t image) {
         thread_local Scratch scratch;
         const IeeeArithmetic ieee;
-        render(job, job.systems[image], layout, scratch.get(layout.size), job.out + image * image_bytes);
+        render(job, job.systems[image], layout, scratch.get(layout.size), job.out + image * bytes);
+    });
+}
+
+void expand_cpu(const ExpandJob& job, int threads, std::string_view level) {
+    const ExpandImage expand = choose(level).expand;
+    const std::int64_t bytes = image_bytes(job.type, job.size);
+    const std::int64_t words = static_cast<std::int64_t>(job.size) * words_per_row(job.size);
+    parallel_for(job.batch, threads, [&](std::int64_t image) {
+        expand(job.canvases + job.which[image] * words, job.size, job.type,
+               static_cast<std::byte*>(job.out) + image * bytes);
     });
 }
 

@@ -16,4 +16,7 @@ std::vector<std::string> simd_levels();
 // "avx512", or empty for the best there is. All levels give the same bits.
 void render_cpu(const RenderJob& job, int threads, std::string_view level);
 
+// The same for stored canvases.
+void expand_cpu(const ExpandJob& job, int threads, std::string_view level);
+
 }  // namespace onepfrac

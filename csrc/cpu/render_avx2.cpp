@@ -8,4 +8,8 @@ void render_image_avx2(const RenderJob& job, const System& system, const Scratch
     render_image<Avx2Lanes>(job, system, layout, scratch, out);
 }
 
+void expand_image_avx2(const std::uint32_t* canvas, int size, PixelType type, std::byte* out) {
+    expand_image<Avx2Lanes>(canvas, size, type, out);
+}
+
 }  // namespace onepfrac

@@ -8,4 +8,8 @@ void render_image_avx512(const RenderJob& job, const System& system, const Scrat
     render_image<Avx512Lanes>(job, system, layout, scratch, out);
 }
 
+void expand_image_avx512(const std::uint32_t* canvas, int size, PixelType type, std::byte* out) {
+    expand_image<Avx512Lanes>(canvas, size, type, out);
+}
+
 }  // namespace onepfrac

@@ -24,7 +24,7 @@ struct RenderJob {
     int pad;               // in pixels
     Brush brush;
     PixelType type;
-    std::byte* out;  // [batch, size, size]
+    std::byte* out;  // [batch, size, size], or [batch, size, words a row] for bits
 };
 
 inline constexpr std::uint32_t kMaxBufferedPoints = 1U << 18;
@@ -59,6 +59,11 @@ inline ScratchLayout scratch_layout(const RenderJob& job) {
 using RenderImage = void (*)(const RenderJob& job, const System& system, const ScratchLayout& layout,
                              std::byte* scratch, std::byte* out);
 
+using ExpandImage = void (*)(const std::uint32_t* canvas, int size, PixelType type, std::byte* out);
+
+void expand_image_scalar(const std::uint32_t* canvas, int size, PixelType type, std::byte* out);
+void expand_image_avx2(const std::uint32_t* canvas, int size, PixelType type, std::byte* out);
+void expand_image_avx512(const std::uint32_t* canvas, int size, PixelType type, std::byte* out);
 void render_image_scalar(const RenderJob&, const System&, const ScratchLayout&, std::byte* scratch, std::byte* out);
 void render_image_avx2(const RenderJob&, const System&, const ScratchLayout&, std::byte* scratch, std::byte* out);
 void render_image_avx512(const RenderJob&, const System&, const ScratchLayout&, std::byte* scratch, std::byte* out);
@@ -447,17 +452,32 @@ ONEPFRAC_FN void write_picture(int size, std::byte* out, WordAt&& word_at) {
 }
 
 template <class L, class WordAt>
-ONEPFRAC_FN void write_pixels(const RenderJob& job, std::byte* out, WordAt&& word_at) {
-    switch (job.type) {
+ONEPFRAC_FN void write_pixels(int size, PixelType type, std::byte* out, WordAt&& word_at) {
+    switch (type) {
         case PixelType::kUint8:
-            return write_picture<L, PixelType::kUint8>(job.size, out, word_at);
+            return write_picture<L, PixelType::kUint8>(size, out, word_at);
         case PixelType::kFloat16:
-            return write_picture<L, PixelType::kFloat16>(job.size, out, word_at);
+            return write_picture<L, PixelType::kFloat16>(size, out, word_at);
         case PixelType::kBfloat16:
-            return write_picture<L, PixelType::kBfloat16>(job.size, out, word_at);
+            return write_picture<L, PixelType::kBfloat16>(size, out, word_at);
         case PixelType::kFloat32:
-            return write_picture<L, PixelType::kFloat32>(job.size, out, word_at);
+            return write_picture<L, PixelType::kFloat32>(size, out, word_at);
+        case PixelType::kBits: {
+            auto* words = reinterpret_cast<std::uint32_t*>(out);
+            const int stride = words_per_row(size);
+            for (int row = 0; row < size; ++row) {
+                for (int j = 0; j < stride; ++j) words[row * stride + j] = word_at(row, j);
+            }
+        }
     }
+}
+
+// A stored canvas as a picture.
+template <class L>
+void expand_image(const std::uint32_t* canvas, int size, PixelType type, std::byte* out) {
+    const int stride = words_per_row(size);
+    write_pixels<L>(size, type, out,
+                    [&](int row, int j) { return canvas[row * stride + j] & columns_of_word(size, j); });
 }
 
 template <class L>
@@ -482,23 +502,24 @@ void render_image(const RenderJob& job, const System& system, const ScratchLayou
                    columns_of_word(size, j);
         };
         if (job.brush == Brush::kPoint) {
-            write_pixels<L>(job, out, word_of_bytes);
+            write_pixels<L>(size, job.type, out, word_of_bytes);
             return;
         }
         for (int row = 0; row < size; ++row) {
             for (int j = 0; j < stride; ++j) canvas[row * stride + j] = word_of_bytes(row, j);
         }
     } else if (job.brush == Brush::kPoint) {
-        write_pixels<L>(job, out, [&](int row, int j) { return canvas[row * stride + j]; });
+        write_pixels<L>(size, job.type, out, [&](int row, int j) { return canvas[row * stride + j]; });
         return;
     }
     const std::uint32_t mask = brush_mask(job.brush, system.key);
     if (job.brush != Brush::kPatch) {
-        write_pixels<L>(job, out, [&](int row, int j) { return brushed_word(canvas, stride, 0, size, row, j, mask); });
+        write_pixels<L>(size, job.type, out,
+                        [&](int row, int j) { return brushed_word(canvas, stride, 0, size, row, j, mask); });
         return;
     }
     draw_texture<L>(system, static_cast<std::int64_t>(size) * stride, texture);
-    write_pixels<L>(job, out, [&](int row, int j) {
+    write_pixels<L>(size, job.type, out, [&](int row, int j) {
         return brushed_word(canvas, stride, 0, size, row, j, 511U) & texture[row * stride + j];
     });
 }

@@ -8,4 +8,8 @@ void render_image_scalar(const RenderJob& job, const System& system, const Scrat
     render_image<CpuScalarLanes>(job, system, layout, scratch, out);
 }
 
+void expand_image_scalar(const std::uint32_t* canvas, int size, PixelType type, std::byte* out) {
+    expand_image<CpuScalarLanes>(canvas, size, type, out);
+}
+
 }  // namespace onepfrac

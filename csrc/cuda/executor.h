@@ -15,4 +15,7 @@ int cuda_device_count();
 // CUDA call that failed.
 void render_cuda(BlockJob job, std::int64_t batch, int device, std::uintptr_t stream);
 
+// The same for stored canvases; all three arrays are device memory.
+void expand_cuda(const ExpandJob& job, int device, std::uintptr_t stream);
+
 }  // namespace onepfrac

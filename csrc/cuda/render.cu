@@ -37,6 +37,11 @@ __global__ void __launch_bounds__(kOrbits, 4) render_kernel(const BlockJob job) 
                         *reinterpret_cast<BlockMemory*>(shared));
 }
 
+__global__ void __launch_bounds__(kOrbits) expand_kernel(const ExpandJob job) {
+    BlockThreads threads;
+    expand_block(threads, job, static_cast<std::int64_t>(blockIdx.x));
+}
+
 void check(cudaError_t status, const char* call) {
     if (status == cudaSuccess) return;
     throw std::runtime_error(std::string(call) + " failed: " + cudaGetErrorString(status));
@@ -84,6 +89,16 @@ void render_cuda(BlockJob job, std::int64_t batch, int device, std::uintptr_t st
     check(cudaLaunchKernel(reinterpret_cast<const void*>(kernel),
                            dim3(static_cast<unsigned>(batch), static_cast<unsigned>(layout.bands)), dim3(kOrbits),
                            arguments, bytes, reinterpret_cast<cudaStream_t>(stream)),
+          "cudaLaunchKernel");
+}
+
+void expand_cuda(const ExpandJob& job, int device, std::uintptr_t stream) {
+    if (job.batch == 0) return;
+    const OnDevice on_device(device);
+    ExpandJob copy = job;
+    void* arguments[] = {&copy};
+    check(cudaLaunchKernel(reinterpret_cast<const void*>(expand_kernel), dim3(static_cast<unsigned>(job.batch)),
+                           dim3(kOrbits), arguments, 0, reinterpret_cast<cudaStream_t>(stream)),
           "cudaLaunchKernel");
 }
 

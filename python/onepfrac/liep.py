@@ -100,8 +100,9 @@ class Drawing:
         *,
         device: torch.device | None = None,
         threads: int | None = None,
+        bits: bool = False,
     ) -> torch.Tensor:
-        """Draw the pictures: uint8 tensor (B, 1, canvas, canvas) of 0 and 127 on ``device``."""
+        """Draw the pictures on ``device``: uint8 tensor (B, 1, canvas, canvas) of 0 and 127, or bits as `render`'s."""
         images: torch.Tensor = render(
             maps,
             probs,
@@ -112,6 +113,7 @@ class Drawing:
             seed=seeds,
             threads=threads,
             device=device,
+            dtype=torch.int32 if bits else torch.uint8,
         )
         return images
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -47,8 +47,8 @@ class Plan:
     def __len__(self) -> int:
         return int(self.samples.size)
 
-    def __getitem__(self, part: slice) -> Plan:
-        """Return the plan of a slice of the samples (views, no copies)."""
+    def __getitem__(self, part: slice | NDArray[np.integer[Any]]) -> Plan:
+        """Return the plan of a slice of the samples (views, no copies), or of those with the given positions."""
         return Plan(self.maps[part], self.probs[part], self.seeds[part], self.labels[part], self.samples[part])
 
 

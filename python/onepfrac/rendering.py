@@ -20,6 +20,7 @@ from onepfrac.ifs import IFS
 from onepfrac.systems import Maps, Seed, Systems, diverges, host_array, pack_words
 
 __all__ = [
+    "BITS",
     "BRUSHES",
     "DTYPES",
     "MAX_POINTS",
@@ -27,13 +28,15 @@ __all__ = [
     "capabilities",
     "check_device",
     "check_threads",
+    "expand",
     "pack",
     "render",
     "replay",
 ]
 
 BRUSHES = ("point", "fill", "patch", "patch_fixed")
-DTYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32)
+DTYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32)  # of pictures
+BITS = torch.int32  # of canvases as bits
 MIN_SIZE, MAX_SIZE = 8, 4096
 MAX_POINTS = 1_000_000_000
 MAX_THREADS = 1024
@@ -86,14 +89,15 @@ def render(
         ``"cpu"`` or a CUDA device. Default: the device of ``out``, else of ``maps`` if that is a tensor or packed,
         else the CPU. On a GPU the work is queued on torch's current stream.
     dtype
-        torch.uint8 (default), float16, bfloat16 or float32. Ink is 127 in uint8 and 127/255 in the float dtypes.
+        torch.uint8 (default), float16, bfloat16 or float32. Ink is 127 in uint8 and 127/255 in the float dtypes. Or
+        torch.int32 for bits, 32 pixels a word: bit i of word j is column 32 j + i; `expand` makes pictures of them.
     out
         Where to write: a C-contiguous array (B, 1, size, size) of torch, NumPy, CuPy or any library with DLPack.
 
     Returns
     -------
     torch.Tensor
-        (B, 1, size, size); ``out`` itself where it was given.
+        (B, 1, size, size), or (B, 1, size, ceil(size / 32)) for bits; ``out`` itself where it was given.
 
     Raises
     ------
@@ -125,13 +129,75 @@ def render(
         if torch.compiler.is_compiling():
             words, num_maps = systems.words, systems.num_maps
             return torch.ops.onepfrac.draw(words, num_maps, points, size, pad, brush, kind, threads)
-        out = torch.empty((len(systems), 1, size, size), dtype=kind, device=where)
+        out = torch.empty((len(systems), 1, size, _columns(size, kind)), dtype=kind, device=where)
     else:
-        _check_out(out, (len(systems), 1, size, size), dtype, where)
+        bits = str(getattr(out, "dtype", "")).split(".")[-1] == "int32"
+        columns = _columns(size, BITS if bits else torch.uint8)
+        _check_out(out, (len(systems), 1, size, columns), dtype, where)
         if torch.compiler.is_compiling():
             torch.ops.onepfrac.draw_into(systems.words, out, systems.num_maps, points, pad, brush, threads)
             return out
     _draw_into(systems.words, out, systems.num_maps, points, pad, brush, threads)
+    return out
+
+
+def expand(
+    canvases: torch.Tensor,
+    which: ArrayLike | None = None,
+    *,
+    size: int,
+    dtype: torch.dtype | None = None,
+    threads: int | None = None,
+) -> torch.Tensor:
+    """Make pictures of canvases that `render` drew as bits.
+
+    Parameters
+    ----------
+    canvases
+        int32 (C, 1, size, ceil(size / 32)), as `render` returns them.
+    which
+        (B,) integers in 0..C-1: picture i shows canvas ``which[i]``. Default: all, in order.
+    size
+        Side of the canvas in pixels, 8..4096.
+    dtype, threads
+        As in `render`.
+
+    Returns
+    -------
+    torch.Tensor
+        (B, 1, size, size), the pictures that `render` draws in this dtype, on the device of ``canvases``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, its value and what is legal.
+    """
+    size = check_int("size", size, MIN_SIZE, MAX_SIZE)
+    if not isinstance(canvases, torch.Tensor):
+        raise TypeError(f"canvases must be a torch.Tensor, got {type(canvases).__name__}")
+    rows = (1, size, _columns(size, BITS))
+    if canvases.dtype is not torch.int32 or tuple(canvases.shape[1:]) != rows or not canvases.is_contiguous():
+        raise ValueError(
+            f"canvases must be contiguous int32 of the shape (C, {rows[0]}, {rows[1]}, {rows[2]}), got"
+            f" {canvases.dtype} {tuple(canvases.shape)}"
+        )
+    count = canvases.shape[0]
+    numbers = np.arange(count) if which is None else np.asarray(which)
+    if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
+        raise TypeError(f"which must be integers of the shape (B,), got {numbers.dtype} {numbers.shape}")
+    if numbers.size and not (int(numbers.min()) >= 0 and int(numbers.max()) < count):
+        raise ValueError(f"which must be in 0..{count - 1}, got {numbers.min()}..{numbers.max()}")
+    kind = _check_dtype(dtype, DTYPES)
+    where = canvases.device
+    out = torch.empty((numbers.size, 1, size, size), dtype=kind, device=where)
+    if numbers.size == 0:
+        return out
+    chosen = torch.from_numpy(np.ascontiguousarray(numbers, dtype=np.int64))
+    stream = 0
+    if where.type == "cuda":
+        chosen = chosen.pin_memory().to(where, non_blocking=True)
+        stream = torch.cuda.current_stream(where).cuda_stream
+    _C.expand(canvases.flatten(0, 1), chosen, out, check_threads(threads), _simd_cap(), stream)
     return out
 
 
@@ -202,7 +268,7 @@ def _draw_operator(
     dtype: torch.dtype,
     threads: int | None,
 ) -> torch.Tensor:
-    out = torch.empty((words.shape[0], 1, size, size), dtype=dtype, device=words.device)
+    out = torch.empty((words.shape[0], 1, size, _columns(size, dtype)), dtype=dtype, device=words.device)
     _draw_into(words, out, num_maps, points, pad, brush, threads)
     return out
 
@@ -218,7 +284,7 @@ def _(
     dtype: torch.dtype,
     threads: int | None,
 ) -> torch.Tensor:
-    return torch.empty((words.shape[0], 1, size, size), dtype=dtype, device=words.device)
+    return torch.empty((words.shape[0], 1, size, _columns(size, dtype)), dtype=dtype, device=words.device)
 
 
 @torch.library.custom_op("onepfrac::draw_into", mutates_args=("out",))
@@ -359,13 +425,16 @@ def _device_of(device: str | int | torch.device | None, out: Any, maps: Any) -> 
     return torch.device("cpu")
 
 
-def _check_dtype(dtype: torch.dtype | None) -> torch.dtype:
+def _columns(size: int, dtype: torch.dtype) -> int:
+    return -(-size // 32) if dtype is BITS else size
+
+
+def _check_dtype(dtype: torch.dtype | None, legal: tuple[torch.dtype, ...] = (*DTYPES, BITS)) -> torch.dtype:
     if dtype is None:
         return torch.uint8
-    if dtype not in DTYPES:
-        raise (ValueError if isinstance(dtype, torch.dtype) else TypeError)(
-            f"dtype must be torch.uint8, float16, bfloat16 or float32, got {dtype!r}"
-        )
+    if dtype not in legal:
+        names = f"{', '.join(map(str, legal[:-1]))} or {legal[-1]}"
+        raise (ValueError if isinstance(dtype, torch.dtype) else TypeError)(f"dtype must be {names}, got {dtype!r}")
     return dtype
 
 
@@ -380,7 +449,7 @@ def _check_out(out: Any, shape: tuple[int, ...], dtype: torch.dtype | None, wher
             raise ValueError(f"out must be contiguous, got strides {tuple(out.stride())}")
     elif isinstance(out, np.ndarray):
         actual = torch.device("cpu")
-        kind = {"uint8": torch.uint8, "float16": torch.float16, "float32": torch.float32}.get(out.dtype.name, out.dtype)
+        kind = {str(kind).removeprefix("torch."): kind for kind in (*DTYPES, BITS)}.get(out.dtype.name, out.dtype)
         if not out.flags.writeable:
             raise ValueError("out must be writable, got a read-only array")
         if not out.flags.c_contiguous:
@@ -394,8 +463,8 @@ def _check_out(out: Any, shape: tuple[int, ...], dtype: torch.dtype | None, wher
         raise TypeError(f"out must be an array of torch, NumPy or a library with DLPack, got {type(out).__name__}")
     if tuple(out.shape) != shape:
         raise ValueError(f"out must have the shape {shape}, got {tuple(out.shape)}")
-    if kind not in DTYPES or (dtype is not None and kind is not _check_dtype(dtype)):
-        wanted = "torch.uint8, float16, bfloat16 or float32" if dtype is None else str(_check_dtype(dtype))
+    if kind not in (*DTYPES, BITS) or (dtype is not None and kind is not _check_dtype(dtype)):
+        wanted = "torch.uint8, float16, bfloat16, float32 or int32" if dtype is None else str(dtype)
         raise ValueError(f"out must have the dtype {wanted}, got {kind}")
     if actual != where:
         raise ValueError(f"out must be on the device {where}, got {actual}")

@@ -121,9 +121,9 @@ class OnePFrac(Recipe):
             samples=indices,
         )
 
-    def draw(self, plan: Plan, device: torch.device, threads: int | None = None) -> torch.Tensor:
-        """Draw planned canvases: uint8 tensor (B, 1, canvas, canvas) of 0 and 127 on ``device``."""
-        return self._drawing.draw(plan.maps, plan.probs, plan.seeds, device=device, threads=threads)
+    def draw(self, plan: Plan, device: torch.device, threads: int | None = None, bits: bool = False) -> torch.Tensor:
+        """Draw planned canvases on ``device``: uint8 (B, 1, canvas, canvas) of 0 and 127, or bits as `render`'s."""
+        return self._drawing.draw(plan.maps, plan.probs, plan.seeds, device=device, threads=threads, bits=bits)
 
     @property
     def _drawing(self) -> Drawing:

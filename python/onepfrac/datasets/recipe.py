@@ -47,8 +47,8 @@ class Recipe(ABC):
         """Plan the images of ``samples`` (integers, (B,))."""
 
     @abstractmethod
-    def draw(self, plan: Plan, device: torch.device, threads: int | None) -> torch.Tensor:
-        """Draw planned canvases: uint8 tensor (B, 1, canvas, canvas) on ``device``."""
+    def draw(self, plan: Plan, device: torch.device, threads: int | None, bits: bool = False) -> torch.Tensor:
+        """Draw planned canvases on ``device``: uint8 (B, 1, canvas, canvas) of 0 and 127, or bits as `render`'s."""
 
     def to_json(self) -> str:
         """Return the recipe as canonical JSON: sorted keys, no spaces, with format version and dataset's name."""
@@ -110,6 +110,7 @@ class Recipe(ABC):
         rank: int | None = None,
         world_size: int | None = None,
         prefetch: int = 2,
+        cache: int = 32 * 2**20,
     ) -> Stream:
         """Return the endless stream of this dataset's batches; the parameters are those of `onepfrac.Stream`."""
         return Stream(
@@ -127,4 +128,5 @@ class Recipe(ABC):
             rank=rank,
             world_size=world_size,
             prefetch=prefetch,
+            cache=cache,
         )
