@@ -4,7 +4,7 @@ from onepfrac._version import __version__
 from onepfrac.datasets import OnePFrac, load_recipe
 from onepfrac.ifs import IFS, sample_ifs
 from onepfrac.liep import LIEP
-from onepfrac.rendering import pack, render, replay
+from onepfrac.rendering import expand, pack, render, replay
 from onepfrac.stream import Stream
 from onepfrac.systems import Systems
 
@@ -15,6 +15,7 @@ __all__ = [
     "Stream",
     "Systems",
     "__version__",
+    "expand",
     "load_recipe",
     "pack",
     "render",
