@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "stream": (1, lambda _: step(*next(batches))),
         "stream alone": (1, lambda _: next(batches)),
     }
-    turns = 2 if options.smoke else 200 if cuda else 20
+    turns = 2 if options.smoke else 200 if cuda else 12
     timings = take_turns(contestants, turns, warm_up=20 if cuda else 1)
     ratio = timings["stream"]["median"] / timings["constant batch"]["median"]
     print(f"ms a step of ViT-Tiny, {batch} images on {device.type} (median)")
