@@ -501,6 +501,14 @@ void render_image(const RenderJob& job, const System& system, const ScratchLayou
             return L::bits_of_bytes(bytes + static_cast<std::int64_t>(row) * layout.byte_stride + 32 * j) &
                    columns_of_word(size, j);
         };
+        if (job.brush == Brush::kPoint && job.type == PixelType::kUint8) {
+            for (int row = 0; row < size; ++row) {
+                const std::uint8_t* from = bytes + static_cast<std::int64_t>(row) * layout.byte_stride;
+                std::byte* to = out + static_cast<std::int64_t>(row) * size;
+                for (int i = 0; i < size; ++i) to[i] = std::byte{from[i]} & std::byte{127};
+            }
+            return;
+        }
         if (job.brush == Brush::kPoint) {
             write_pixels<L>(size, job.type, out, word_of_bytes);
             return;
