@@ -37,9 +37,14 @@ def provenance(*packages: str) -> dict[str, Any]:
 
 
 def commit() -> str:
-    """Return the commit of this checkout, marked if tracked files differ from it; empty outside one."""
-    command = ("git", "-C", str(ROOT), "describe", "--always", "--abbrev=12", "--dirty", "--exclude=*")
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    """Return the commit of this checkout, marked if tracked files, other than results, differ; empty outside one."""
+    name = _git("rev-parse", "--short=12", "HEAD")
+    changed = _git("status", "--porcelain", "--untracked-files=no", ":!benchmarks/results", ":!docs/pictures")
+    return f"{name}-dirty" if name and changed else name
+
+
+def _git(*arguments: str) -> str:
+    result = subprocess.run(("git", "-C", str(ROOT), *arguments), capture_output=True, text=True, check=False)
     return result.stdout.strip() if result.returncode == 0 else ""
 
 

@@ -4,12 +4,12 @@
     python benchmarks/render.py --smoke    # seconds; writes nothing
 
 Each row's contestants take turns in one process, so that a machine whose speed drifts treats them alike; ours draws
-64 images a call, once with each vector unit that the machine has, the others one. The figure is the median over the
-turns, the ratio that of the medians. "Numba, plain" is what one writes: ``np.random.random()`` against the running sum
-of probabilities, then bounds, then pixels. "Numba, tuned" is the best scalar loop we could write: a xorshift generator
-in registers, 16-bit draws, float32, buffers made once. A scalar loop is slowest where the maps are equally probable,
-since it branches on the draw; ours does not, so the row for equal probabilities stands beside rows for systems as the
-recipe samples them.
+256 images a call, a batch of the stream, once with each vector unit that the machine has, the others one. The figure is
+the median over the turns, the ratio that of the medians. "Numba, plain" is what one writes: ``np.random.random()``
+against the running sum of probabilities, then bounds, then pixels. "Numba, tuned" is the best scalar loop we could
+write: a xorshift generator in registers, 16-bit draws, float32, buffers made once. A scalar loop is slowest where the
+maps are equally probable, since it branches on the draw; ours does not, so the row for equal probabilities stands
+beside rows for systems as the recipe samples them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ import onepfrac
 from onepfrac.rendering import capabilities
 
 PAD = 6
-BATCH = 64  # images a call of ours
+BATCH = 256  # images a call of ours: a batch of the stream
 LEVEL_NAMES = {"avx512": "onepfrac, AVX-512", "avx2": "onepfrac, AVX2", "scalar": "onepfrac, scalar"}
 
 
@@ -139,7 +139,7 @@ def compare(name: str, system: onepfrac.IFS, points: int, size: int, turns: int,
         contestants["Numba, tuned"] = (1, lambda i: tuned_numba(single, thresholds, i + 1, PAD, xs, ys, buffer))
     timings = take_turns(contestants, turns)
     if brush == "point":
-        timings |= take_turns({"NumPy": (1, lambda _: numpy_game(maps, probs, points, size))}, max(3, turns // 30))
+        timings |= take_turns({"NumPy": (1, lambda _: numpy_game(maps, probs, points, size))}, max(3, turns // 12))
     return {"system": name, "maps": system.num_maps, "points": points, "size": size, "brush": brush, "turns": turns} | {
         "probabilities": probs.tolist(),
         "ms_an_image": timings,
@@ -167,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--smoke", action="store_true", help="a few images only; write nothing")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    turns = 5 if options.smoke else 150
+    turns = 2 if options.smoke else 60
     samples = [onepfrac.sample_ifs(sigma=3.5, num_maps=2, seed=seed) for seed in range(4)]
     equal = onepfrac.IFS(samples[1].maps, [0.5, 0.5])
     many = onepfrac.sample_ifs(sigma=9.0, num_maps=5, seed=0)
