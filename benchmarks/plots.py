@@ -14,6 +14,7 @@ from provenance import RESULTS, ROOT
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt  # after the backend is chosen
+from matplotlib import ticker
 
 PICTURES = ROOT / "docs" / "pictures"
 OURS, THEIRS = "#1b6ca8", "#b0b7bf"
@@ -46,9 +47,11 @@ def speed() -> None:
         axis.set_xscale("log")
         axis.set_xlim(min(medians.values()) / 2, max(medians.values()) * 3)
         axis.invert_yaxis()
+        axis.xaxis.set_major_locator(ticker.NullLocator())  # the bars carry their values
+        axis.xaxis.set_minor_locator(ticker.NullLocator())
         axis.set_title(title, loc="left", fontsize=10)
         axis.spines[["top", "right"]].set_visible(False)
-    figure.supxlabel(f"milliseconds, median; {where(render)}", fontsize=8)
+    figure.supxlabel(f"milliseconds, median, logarithmic; {where(render)}", fontsize=8)
     figure.savefig(PICTURES / "speed.png", dpi=120)
 
 
@@ -68,6 +71,8 @@ def growth() -> None:
             line = [row["constant_us"] / 1e3 + row["ns_a_unit"] / 1e6 * value for value in x]
         axis.plot(values, line, "-", color=THEIRS, zorder=0)
         axis.set_xlabel(row["axis"])
+        axis.xaxis.set_major_locator(ticker.MaxNLocator(4, integer=True))
+        axis.xaxis.set_major_formatter(ticker.EngFormatter(sep=""))
         axis.set_ylabel("ms a call" if row["axis"] == "batch" else "ms an image")
         axis.set_ylim(bottom=0)
         axis.spines[["top", "right"]].set_visible(False)
