@@ -20,6 +20,16 @@ inline __attribute__((always_inline)) __m256i emulated_maskz_set1(unsigned int m
     return _mm256_load_si256(reinterpret_cast<const __m256i*>(bytes));
 }
 
+inline __attribute__((always_inline)) __m512i emulated_mask_shuffle(__m512i otherwise, unsigned int mask, __m512i a,
+                                                                    int order) {
+    const simde__m512i_private x = simde__m512i_to_private(a);
+    simde__m512i_private r = simde__m512i_to_private(otherwise);
+    for (int i = 0; i < 16; ++i) {
+        if ((mask >> i) & 1U) r.i32[i] = x.i32[i / 4 * 4 + (order >> (2 * (i % 4)) & 3)];
+    }
+    return simde__m512i_from_private(r);
+}
+
 #undef _mm512_madd_epi16
 #define _mm512_madd_epi16(a, b) simde_mm512_madd_epi16(a, b)
 #define _mm512_cvttps_epi32(a) emulated_cvttps(a)
@@ -27,3 +37,4 @@ inline __attribute__((always_inline)) __m256i emulated_maskz_set1(unsigned int m
 #define _mm512_cmplt_epi32_mask(a, b) simde_mm512_cmpgt_epi32_mask(b, a)
 #define _mm256_maskz_set1_epi8(mask, value) emulated_maskz_set1(mask, value)
 #define _mm256_movepi8_mask(a) static_cast<unsigned int>(_mm256_movemask_epi8(a))
+#define _mm512_mask_shuffle_epi32(otherwise, mask, a, order) emulated_mask_shuffle(otherwise, mask, a, order)
