@@ -45,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if subprocess.run([sys.executable, str(HERE / f"{script}.py"), *extra], check=False).returncode != 0:
             failed.append(name)
         print(f"    {time.perf_counter() - start:.0f} s", flush=True)
-    if not options.smoke and not failed:
+    drawn = {"render", "growth", "stream"} & set(options.names or here)  # what the plots show
+    if drawn and not options.smoke and not failed:
         print("--- plots", flush=True)
         failed += ["plots"] * (subprocess.run([sys.executable, str(HERE / "plots.py")], check=False).returncode != 0)
     if failed:
