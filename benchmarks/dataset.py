@@ -7,7 +7,7 @@
 of them, 1000 categories x 25 weightings x 10 patch draws x 4 flips. Systems of the last two are found here by the
 released rule: N of 2..7, parameters U(-1, 1), points cover at least 0.2 of 512 pixels. "Streaming" renders an image
 into memory, as the stream does before its camera; "building" renders it too and writes it as PNG with Pillow. The whole
-is extrapolated from the sample; what the paper and the released generators take stands beside it.
+is extrapolated from the sample; the hours that the paper states stand beside it.
 """
 
 from __future__ import annotations

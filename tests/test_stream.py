@@ -187,8 +187,9 @@ def test_canvases_are_kept_only_with_fixed_draws_and_if_all_fit(monkeypatch: pyt
         take(make(**settings), 1)
         assert asked.pop() is bits
     for cache, error in ((-1, ValueError), (1.5, TypeError)):
-        with pytest.raises(error, match="cache"):
-            make(cache=cache)
+        for draws in ("fixed", "fresh"):
+            with pytest.raises(error, match="cache"):
+                make(cache=cache, draws=draws)
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda original: pickle.loads(pickle.dumps(original))])

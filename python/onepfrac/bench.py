@@ -8,9 +8,9 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -45,10 +45,6 @@ class Row:
     images_a_second: float
     spread: float
     calls: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the row as a JSON-able dict."""
-        return asdict(self)
 
 
 def bench(seconds: float = 2.0, devices: list[str] | None = None) -> Iterator[Row]:
@@ -92,7 +88,7 @@ def bench(seconds: float = 2.0, devices: list[str] | None = None) -> Iterator[Ro
         for count in threads:
             stream = recipe.stream(batch_size=images // 4, size=224, augment="crop-flip", device=device, threads=count)
             take = partial(next, iter(stream))
-            with _TorchThreads(count):
+            with _torch_threads(count):
                 yield _row("stream 224, crop and flips", _place(device, count), take, images // 4, device, seconds)
 
 
@@ -119,16 +115,12 @@ def _place(device: torch.device, threads: int | None) -> str:
     return "one CPU thread" if count == 1 else f"{count} CPU threads"
 
 
-class _TorchThreads:
-    """Sets torch's own number of threads for a while: the stream resamples through torch."""
-
-    def __init__(self, threads: int | None) -> None:
-        self._threads = threads
-        self._before = torch.get_num_threads()
-
-    def __enter__(self) -> None:
-        if self._threads is not None:
-            torch.set_num_threads(self._threads)
-
-    def __exit__(self, *_: object) -> None:
-        torch.set_num_threads(self._before)
+@contextmanager
+def _torch_threads(threads: int | None) -> Iterator[None]:
+    """Set torch's own number of threads for a while: the stream resamples through torch."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(before if threads is None else threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

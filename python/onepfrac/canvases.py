@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from onepfrac.plan import Plan
-from onepfrac.rendering import expand
+from onepfrac.rendering import expand, to_device
 
 __all__ = ["CanvasStore", "store_bytes"]
 
@@ -48,9 +48,12 @@ class CanvasStore:
         labels, first = np.unique(plan.labels, return_index=True)
         missing = ~self._known[labels]
         if missing.any():
-            self._bits[torch.from_numpy(labels[missing]).to(self._bits.device)] = self._draw_bits(plan[first[missing]])
+            rows = to_device(torch.from_numpy(labels[missing]), self._bits.device)
+            self._bits[rows] = self._draw_bits(plan[first[missing]])
             self._known[labels[missing]] = True
             if self._bits.is_cuda:
                 self._written = torch.cuda.Event()
                 self._written.record(torch.cuda.current_stream(self._bits.device))
+        if self._bits.is_cuda:  # its memory stays until this stream, too, is done with it
+            self._bits.record_stream(torch.cuda.current_stream(self._bits.device))
         return expand(self._bits, plan.labels, size=self._canvas, threads=threads)

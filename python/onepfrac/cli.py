@@ -113,6 +113,7 @@ def _bench_options(parser: argparse.ArgumentParser) -> None:
 
 def _bench(namespace: argparse.Namespace) -> int:
     import json
+    from dataclasses import asdict
     from pathlib import Path
 
     from onepfrac.bench import bench
@@ -121,7 +122,7 @@ def _bench(namespace: argparse.Namespace) -> int:
     print(f"{'images/s':>10}  {'spread':>6}  what")
     rows = []
     for row in bench(namespace.seconds, namespace.device):
-        rows.append(row.as_dict())
+        rows.append(asdict(row))
         print(f"{row.images_a_second:10,.0f}  {100 * row.spread:4.0f} %  {row.what}, {row.where}", flush=True)
     if namespace.json:
         write_text(Path(namespace.json), json.dumps({"onepfrac": _version(), "rows": rows}, indent=1) + "\n")

@@ -1,8 +1,7 @@
 """Rendering: systems in, pictures out. Every function is pure: the same arguments give the same bits on every device.
 
 The work is done in the extension ``_C``; this module checks arguments. Where torch.compile traces a call, it goes
-through the operators ``onepfrac::pack``, ``onepfrac::draw`` and ``onepfrac::draw_into``, which a compiled graph holds
-as they are.
+through the operators ``onepfrac::pack`` and ``onepfrac::draw_into``, which a compiled graph holds as they are.
 """
 
 from __future__ import annotations
@@ -32,6 +31,7 @@ __all__ = [
     "pack",
     "render",
     "replay",
+    "to_device",
 ]
 
 BRUSHES = ("point", "fill", "patch", "patch_fixed")
@@ -126,18 +126,13 @@ def render(
         systems = pack(maps, probs, seed, device=where)
     if out is None:
         kind = _check_dtype(dtype)
-        if torch.compiler.is_compiling():
-            words, num_maps = systems.words, systems.num_maps
-            return torch.ops.onepfrac.draw(words, num_maps, points, size, pad, brush, kind, threads)
         out = torch.empty((len(systems), 1, size, _columns(size, kind)), dtype=kind, device=where)
     else:
         bits = str(getattr(out, "dtype", "")).split(".")[-1] == "int32"
         columns = _columns(size, BITS if bits else torch.uint8)
         _check_out(out, (len(systems), 1, size, columns), dtype, where)
-        if torch.compiler.is_compiling():
-            torch.ops.onepfrac.draw_into(systems.words, out, systems.num_maps, points, pad, brush, threads)
-            return out
-    _draw_into(systems.words, out, systems.num_maps, points, pad, brush, threads)
+    draw_into = torch.ops.onepfrac.draw_into if torch.compiler.is_compiling() else _draw_into
+    draw_into(systems.words, out, systems.num_maps, points, pad, brush, threads)
     return out
 
 
@@ -192,12 +187,8 @@ def expand(
     out = torch.empty((numbers.size, 1, size, size), dtype=kind, device=where)
     if numbers.size == 0:
         return out
-    chosen = torch.from_numpy(np.ascontiguousarray(numbers, dtype=np.int64))
-    stream = 0
-    if where.type == "cuda":
-        chosen = chosen.pin_memory().to(where, non_blocking=True)
-        stream = torch.cuda.current_stream(where).cuda_stream
-    _C.expand(canvases.flatten(0, 1), chosen, out, check_threads(threads), _simd_cap(), stream)
+    chosen = to_device(torch.from_numpy(np.ascontiguousarray(numbers, dtype=np.int64)), where)
+    _C.expand(canvases.flatten(0, 1), chosen, out, check_threads(threads), _simd_cap(), _stream_of(where))
     return out
 
 
@@ -230,14 +221,16 @@ def pack(
     where = _device_of(device, None, maps)
     if not torch.compiler.is_compiling():
         words, num_maps = pack_words(maps, probs, seed)
-        return Systems(_moved(words, where), num_maps)
+        return Systems(to_device(torch.from_numpy(words.view(np.int32)), where), num_maps)
     if isinstance(maps, IFS):
         probs = maps.probs if probs is None else probs
         maps = maps.maps[None]
     tensor = torch.as_tensor(maps)
     weights = None if probs is None else torch.as_tensor(probs)
-    number, numbers = (seed, None) if isinstance(seed, int) else (0, torch.as_tensor(seed))
-    signed = number - 2**64 if 2**63 <= number < 2**64 else number  # operators take int64
+    number, numbers = (
+        (0, torch.as_tensor(seed)) if not isinstance(seed, int) else (check_int("seed", seed, 0, 2**64 - 1), None)
+    )
+    signed = number - 2**64 if number >= 2**63 else number  # operators take int64
     return Systems(torch.ops.onepfrac.pack(tensor, weights, signed, numbers, where), tensor.shape[1])
 
 
@@ -245,9 +238,8 @@ def pack(
 def _pack_operator(
     maps: torch.Tensor, probs: torch.Tensor | None, seed: int, seeds: torch.Tensor | None, device: torch.device
 ) -> torch.Tensor:
-    wrapped = seed + 2**64 if -(2**63) <= seed < 0 else seed
-    words, _ = pack_words(maps, probs, wrapped if seeds is None else seeds)
-    return _moved(words, device)
+    words, _ = pack_words(maps, probs, seed % 2**64 if seeds is None else seeds)
+    return to_device(torch.from_numpy(words.view(np.int32)), device)
 
 
 @_pack_operator.register_fake
@@ -255,36 +247,6 @@ def _(
     maps: torch.Tensor, probs: torch.Tensor | None, seed: int, seeds: torch.Tensor | None, device: torch.device
 ) -> torch.Tensor:
     return torch.empty((maps.shape[0], _C.SYSTEM_WORDS), dtype=torch.int32, device=device)
-
-
-@torch.library.custom_op("onepfrac::draw", mutates_args=())
-def _draw_operator(
-    words: torch.Tensor,
-    num_maps: int,
-    points: int,
-    size: int,
-    pad: int,
-    brush: str,
-    dtype: torch.dtype,
-    threads: int | None,
-) -> torch.Tensor:
-    out = torch.empty((words.shape[0], 1, size, _columns(size, dtype)), dtype=dtype, device=words.device)
-    _draw_into(words, out, num_maps, points, pad, brush, threads)
-    return out
-
-
-@_draw_operator.register_fake
-def _(
-    words: torch.Tensor,
-    num_maps: int,
-    points: int,
-    size: int,
-    pad: int,
-    brush: str,
-    dtype: torch.dtype,
-    threads: int | None,
-) -> torch.Tensor:
-    return torch.empty((words.shape[0], 1, size, _columns(size, dtype)), dtype=dtype, device=words.device)
 
 
 @torch.library.custom_op("onepfrac::draw_into", mutates_args=("out",))
@@ -299,14 +261,18 @@ def _draw_into(
 ) -> None:
     if words.shape[0] == 0:
         return
-    stream = torch.cuda.current_stream(words.device).cuda_stream if words.is_cuda else 0
-    _C.render(words, out, num_maps, points, pad, BRUSHES.index(brush), check_threads(threads), _simd_cap(), stream)
+    where = _stream_of(words.device)
+    _C.render(words, out, num_maps, points, pad, BRUSHES.index(brush), check_threads(threads), _simd_cap(), where)
 
 
-def _moved(words: NDArray[np.uint32], where: torch.device) -> torch.Tensor:
-    """Return the words as an int32 tensor on ``where``; to a GPU by a copy that does not hold up the host."""
-    tensor = torch.from_numpy(words.view(np.int32))
-    return tensor.pin_memory().to(where, non_blocking=True) if where.type == "cuda" else tensor
+def _stream_of(device: torch.device) -> int:
+    """Return torch's current stream on a CUDA device; 0 on the CPU, which has none."""
+    return torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
+
+
+def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Return the host tensor on ``device``; to CUDA by a copy from pinned memory that does not hold up the host."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def replay(

@@ -25,7 +25,7 @@ from onepfrac.canvases import CanvasStore, store_bytes
 from onepfrac.checks import check_choice, check_float, check_int
 from onepfrac.draws import FORMAT_VERSION
 from onepfrac.plan import DRAWS, MAX_SAMPLE, Plan
-from onepfrac.rendering import check_device, check_threads
+from onepfrac.rendering import check_device, check_threads, to_device
 
 __all__ = ["Source", "Stream"]
 
@@ -149,8 +149,8 @@ class Stream(IterableDataset[Batch]):
         self._std = _per_channel("std", std, self._channels, 0.0)
         self._rank, self._world_size = _place(rank, world_size)
         self._prefetch = check_int("prefetch", prefetch, 0, _MAX_PREFETCH)
-        needed = store_bytes(recipe.num_classes, recipe.canvas)
-        self._keeps = self._draws == "fixed" and needed <= check_int("cache", cache, 0, 2**63 - 1)
+        cache = check_int("cache", cache, 0, 2**63 - 1)
+        self._keeps = self._draws == "fixed" and store_bytes(recipe.num_classes, recipe.canvas) <= cache
         self._store: CanvasStore | None = None
         alike = len(set(zip(self._mean, self._std, strict=True))) == 1
         rows = 1 if alike else self._channels
@@ -314,7 +314,7 @@ class Stream(IterableDataset[Batch]):
         canvas = self._recipe.canvas
         views = None if self._policy is None else self._policy.views(self._recipe.seed, plan.samples, canvas)
         interpolation = "bicubic" if self._policy is None else self._policy.interpolation
-        table = _moved(self._table, self._device)
+        table = to_device(self._table, self._device)
         shape = (len(plan), self._channels, self._size, self._size)
         images = torch.empty(shape, dtype=table.dtype, device=self._device)
         chunk = max(1, _CANVAS_BYTES[self._device.type] // (canvas * canvas))
@@ -328,7 +328,7 @@ class Stream(IterableDataset[Batch]):
                 images[part],
                 interpolation,
             )
-        return images, _moved(torch.from_numpy(plan.labels), self._device)
+        return images, to_device(torch.from_numpy(plan.labels), self._device)
 
     def _canvases(self, plan: Plan) -> torch.Tensor:
         """Draw the canvases of a plan, or take them from where they are kept: uint8 (B, 1, canvas, canvas)."""
@@ -483,11 +483,6 @@ def _worker() -> tuple[int, int]:
     """Return this loader worker's number and the number of workers; (0, 1) outside of a loader's workers."""
     info = get_worker_info()
     return (0, 1) if info is None else (info.id, info.num_workers)
-
-
-def _moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Return the host tensor on ``device``; to CUDA by a copy from pinned memory that does not hold up the host."""
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def _dtype_name(dtype: object) -> str:
