@@ -190,7 +190,8 @@ ExpandRequest make_expand(const py::object& canvases, const py::object& which, c
     if (!r.out.cuda) {
         const auto* which_of = static_cast<const std::int64_t*>(r.which.data);
         for (std::int64_t i = 0; i < r.which.shape[0]; ++i) {
-            require(which_of[i] >= 0 && which_of[i] < r.canvases.shape[0], "which must be 0 or more and below the number of canvases");
+            require(which_of[i] >= 0 && which_of[i] < r.canvases.shape[0],
+                    "which must be 0 or more and below the number of canvases");
         }
     }
     require(r.out.shape[0] <= std::numeric_limits<std::int32_t>::max(), "the batch is too large");
