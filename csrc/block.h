@@ -186,14 +186,22 @@ ONEPFRAC_FN void expand_block(Threads& threads, const ExpandJob& job, std::int64
     });
 }
 
+// The rows of the picture that a block draws, and how many rows of points they depend on.
+struct Band {
+    int first_row, end_row, rows;
+
+    ONEPFRAC_FN Band(const BlockJob& job, int band)
+        : first_row(band * job.band_rows),
+          end_row(first_row + job.band_rows < job.size ? first_row + job.band_rows : job.size),
+          rows(end_row + kBrushReach < job.size ? job.band_rows + kBrushReach : job.size - first_row) {}
+};
+
+// Chaos game, bounds and ink: leaves the points of a band in the block's canvas.
 template <int kMaps, class Threads>
-ONEPFRAC_FN void render_block(Threads& threads, const BlockJob& job, std::int64_t image, int band,
-                              BlockMemory& memory) {
+ONEPFRAC_FN void draw_points_block(Threads& threads, const BlockJob& job, std::int64_t image, const Band& band,
+                                   BlockMemory& memory) {
     const int stride = words_per_row(job.size);
-    const int first_row = band * job.band_rows;
-    const int end_row = first_row + job.band_rows < job.size ? first_row + job.band_rows : job.size;
-    const int rows =
-        end_row + kBrushReach < job.size ? job.band_rows + kBrushReach : job.size - first_row;  // rows that hold points
+    const int first_row = band.first_row, rows = band.rows;
     const int count = threads.count();
 
     // Load the system, clear the canvas.
@@ -237,35 +245,52 @@ ONEPFRAC_FN void render_block(Threads& threads, const BlockJob& job, std::int64_
         }
     });
 
-    // Brush and pixels. A thread takes four words at a time, those that share a block of texture.
-    threads.each([&](int thread) {
-        const std::uint32_t mask = brush_mask(job.brush, memory.system.key);
-        const RoundKeys<ScalarLanes> keys(memory.system.key);
-        const std::uint32_t ink = ink_bits(job.type);
-        const int first_word = first_row * stride;
-        const int end_word = end_row * stride;
-        const bool aligned = rows_are_aligned(job.out, job.size);
-        for (int quad = first_word / 4 + thread; 4 * quad < end_word; quad += count) {
-            PhiloxBlock<ScalarLanes> texture{};
-            if (job.brush == Brush::kPatch) {
-                texture = texture_words<ScalarLanes>(static_cast<std::uint32_t>(quad), keys);
-            }
+}
+
+// One thread's share of the brushed words of the rows from `begin` to `end`, after a canvas that holds the points of the
+// rows from `band.first_row` on: calls write(row, j, word). A thread takes four words at a time, those that share a block
+// of texture.
+template <class Write>
+ONEPFRAC_FN void brush_rows(const BlockJob& job, const BlockMemory& memory, const Band& band, int begin, int end,
+                            int thread, int count, Write&& write) {
+    const int stride = words_per_row(job.size);
+    const std::uint32_t mask = brush_mask(job.brush, memory.system.key);
+    const RoundKeys<ScalarLanes> keys(memory.system.key);
+    const int first_word = begin * stride;
+    const int end_word = end * stride;
+    for (int quad = first_word / 4 + thread; 4 * quad < end_word; quad += count) {
+        PhiloxBlock<ScalarLanes> texture{};
+        if (job.brush == Brush::kPatch) texture = texture_words<ScalarLanes>(static_cast<std::uint32_t>(quad), keys);
 #if defined(__CUDA_ARCH__)
 #pragma unroll
 #endif
-            for (int q = 0; q < 4; ++q) {
-                const int at = 4 * quad + q;
-                if (at < first_word || at >= end_word) continue;
-                const int row = at / stride;
-                const int j = at - row * stride;
-                std::uint32_t word = memory.canvas[at - first_word];
-                if (job.brush != Brush::kPoint) {
-                    word = brushed_word(memory.canvas, stride, first_row, first_row + rows, row, j, mask);
-                    if (job.brush == Brush::kPatch) word &= texture.word[q];
-                }
-                write_columns(job.out, job.type, job.size, image * job.size + row, j, word, ink, aligned);
+        for (int q = 0; q < 4; ++q) {
+            const int at = 4 * quad + q;
+            if (at < first_word || at >= end_word) continue;
+            const int row = at / stride;
+            const int j = at - row * stride;
+            std::uint32_t word = memory.canvas[at - band.first_row * stride];
+            if (job.brush != Brush::kPoint) {
+                word = brushed_word(memory.canvas, stride, band.first_row, band.first_row + band.rows, row, j, mask);
+                if (job.brush == Brush::kPatch) word &= texture.word[q];
             }
+            write(row, j, word);
         }
+    }
+}
+
+template <int kMaps, class Threads>
+ONEPFRAC_FN void render_block(Threads& threads, const BlockJob& job, std::int64_t image, int number,
+                              BlockMemory& memory) {
+    const Band band(job, number);
+    draw_points_block<kMaps>(threads, job, image, band, memory);
+    threads.each([&](int thread) {
+        const std::uint32_t ink = ink_bits(job.type);
+        const bool aligned = rows_are_aligned(job.out, job.size);
+        brush_rows(job, memory, band, band.first_row, band.end_row, thread, threads.count(),
+                   [&](int row, int j, std::uint32_t word) {
+                       write_columns(job.out, job.type, job.size, image * job.size + row, j, word, ink, aligned);
+                   });
     });
 }
 

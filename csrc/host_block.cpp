@@ -22,26 +22,39 @@ struct SerialThreads {
 
     static void atomic_min(std::int32_t* at, std::int32_t value) { *at = value < *at ? value : *at; }
     static void atomic_max(std::int32_t* at, std::int32_t value) { *at = value > *at ? value : *at; }
+    static void atomic_add(std::uint32_t* at, std::uint32_t value) { *at += value; }
     static void atomic_or(std::uint32_t* at, std::uint32_t value) { *at |= value; }
+};
+
+// A block's memory, poisoned: a phase that reads what none wrote gives wrong pixels.
+class PoisonedMemory {
+  public:
+    explicit PoisonedMemory(std::int64_t bytes) : pieces_(static_cast<std::size_t>(bytes / 16 + 1)) {
+        for (Piece& piece : pieces_) {
+            for (std::byte& b : piece.bytes) b = std::byte{0xA5};
+        }
+    }
+    template <class T>
+    T& at(std::int64_t offset) {
+        return *reinterpret_cast<T*>(reinterpret_cast<std::byte*>(pieces_.data()) + offset);
+    }
+
+  private:
+    struct alignas(16) Piece {
+        std::byte bytes[16];
+    };
+    std::vector<Piece> pieces_;
 };
 
 }  // namespace
 
 void render_host_block(const BlockJob& job, std::int64_t batch, int threads, bool reverse) {
     const IeeeArithmetic ieee;
-    const auto words = static_cast<std::size_t>(block_memory_bytes(job.size, job.band_rows) / 16 + 1);
-    struct alignas(16) Piece {
-        std::byte bytes[16];
-    };
     SerialThreads serial{threads, reverse};
     for (std::int64_t image = 0; image < batch; ++image) {
         for (int band = 0; band * job.band_rows < job.size; ++band) {
-            // Poisoned: a phase that reads what none wrote gives wrong pixels.
-            std::vector<Piece> memory(words);
-            for (Piece& piece : memory) {
-                for (std::byte& b : piece.bytes) b = std::byte{0xA5};
-            }
-            auto& block = *reinterpret_cast<BlockMemory*>(memory.data());
+            PoisonedMemory memory(block_memory_bytes(job.size, job.band_rows));
+            auto& block = memory.at<BlockMemory>(0);
             if (job.num_maps == 2) {
                 render_block<2>(serial, job, image, band, block);
             } else {
@@ -54,6 +67,32 @@ void render_host_block(const BlockJob& job, std::int64_t batch, int threads, boo
 void expand_host_block(const ExpandJob& job, int threads, bool reverse) {
     SerialThreads serial{threads, reverse};
     for (std::int64_t image = 0; image < job.batch; ++image) expand_block(serial, job, image);
+}
+
+void take_pictures_host_block(const PictureJob& job, int threads, bool reverse) {
+    const IeeeArithmetic ieee;
+    SerialThreads serial{threads, reverse};
+    for (std::int64_t image = 0; image < job.batch; ++image) {
+        PoisonedMemory memory(picture_memory_bytes(job.film.size));
+        take_picture_block(serial, job, image, memory.at<PictureMemory>(0));
+    }
+}
+
+void draw_pictures_host_block(BlockJob job, const Shot* shots, const Film& film, std::int64_t batch, int threads,
+                              bool reverse) {
+    const IeeeArithmetic ieee;
+    SerialThreads serial{threads, reverse};
+    job.band_rows = job.size;
+    for (std::int64_t image = 0; image < batch; ++image) {
+        PoisonedMemory memory(drawn_picture_bytes(job.size, film.size));
+        auto& picture = memory.at<PictureMemory>(0);
+        auto& block = memory.at<BlockMemory>(picture_memory_bytes(film.size));
+        if (job.num_maps == 2) {
+            draw_picture_block<2>(serial, job, shots, film, image, block, picture);
+        } else {
+            draw_picture_block<0>(serial, job, shots, film, image, block, picture);
+        }
+    }
 }
 
 }  // namespace onepfrac

@@ -1,7 +1,7 @@
 // The kernel body run serially on the host: what the tests compare with the CPU renderer where there is no GPU.
 #pragma once
 
-#include "block.h"
+#include "picture_block.h"
 
 namespace onepfrac {
 
@@ -9,5 +9,8 @@ namespace onepfrac {
 // from the last to the first: the result must not depend on their order.
 void render_host_block(const BlockJob& job, std::int64_t batch, int threads, bool reverse);
 void expand_host_block(const ExpandJob& job, int threads, bool reverse);
+void take_pictures_host_block(const PictureJob& job, int threads, bool reverse);
+void draw_pictures_host_block(BlockJob job, const Shot* shots, const Film& film, std::int64_t batch, int threads,
+                              bool reverse);
 
 }  // namespace onepfrac

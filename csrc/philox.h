@@ -14,6 +14,7 @@ enum class Purpose : std::uint32_t {
     kTexture = 1,    // counter (word / 4, plane): four 32-bit words of texture
     kPatchMask = 2,  // counter (0, 0)
     kProbe = 3,      // as kOrbit, for the probe orbits that look for divergence
+    kNoise = 4,      // counter (column / 8, row, channel in the high half): eight levels of noise
 };
 
 struct Key {

@@ -283,11 +283,11 @@ def test_a_drawn_plan_is_what_render_draws() -> None:
 
 DIGEST = """
 import hashlib, numpy, onepfrac
-from onepfrac.augment import CropFlip
+from onepfrac.augment import Policy
 recipe = onepfrac.OnePFrac(delta=0.4, num_classes=40, points=3000, canvas=64, pad=2, min_inked=0.15)
 plan = recipe.plan(numpy.arange(100), "fresh")
 arrays = [recipe.liep.epsilon, recipe.liep.maps, recipe.ifs.maps, recipe.ifs.probs, plan.maps, plan.seeds, plan.labels]
-arrays += [numpy.array(recipe.ifs.sigma_factor), CropFlip().views(1, plan.samples, 512).boxes, recipe.liep.attempts]
+arrays += [numpy.array(recipe.ifs.sigma_factor), *Policy().boxes(1, plan.samples, 512), recipe.liep.attempts]
 print(recipe.liep.attempts.max(), *(hashlib.sha256(array.tobytes()).hexdigest() for array in arrays))
 """
 

@@ -13,6 +13,7 @@
 #include "../host_block.h"
 #include "../packing.h"
 #include "array_view.h"
+#include "checks.h"
 
 namespace py = pybind11;
 
@@ -24,10 +25,6 @@ using Floats = py::array_t<float, py::array::c_style>;
 using Doubles = py::array_t<double, py::array::c_style>;
 using Seeds = py::array_t<std::uint64_t, py::array::c_style>;
 using Words = py::array_t<std::uint32_t, py::array::c_style>;
-
-void require(bool condition, const std::string& message) {
-    if (!condition) throw py::value_error(message);
-}
 
 // maps (B, N, 2, 3), probs (B, N), seeds (B,) -> (B, kSystemWords)
 Words pack_systems(const Floats& maps, const Doubles& probs, const Seeds& seeds) {
@@ -55,14 +52,6 @@ Words pack_systems(const Floats& maps, const Doubles& probs, const Seeds& seeds)
     return packed;
 }
 
-const System* systems_of(const ArrayView& view) {
-    require(view.kind == ArrayView::Kind::kUnsigned || view.kind == ArrayView::Kind::kSigned,
-            "systems must be integers");
-    require(view.bits == 32 && view.shape.size() == 2 && view.shape[1] == kSystemWords && view.contiguous(),
-            "systems must be what pack_systems returns");
-    return static_cast<const System*>(view.data);
-}
-
 py::array_t<bool> diverge(const Words& packed, int num_maps) {
     const ArrayView view = view_of(packed, "systems");
     const System* systems = systems_of(view);
@@ -74,17 +63,6 @@ py::array_t<bool> diverge(const Words& packed, int num_maps) {
     return out;
 }
 
-PixelType pixel_type_of(const ArrayView& out) {
-    if (out.kind == ArrayView::Kind::kUnsigned && out.bits == 8) return PixelType::kUint8;
-    if (out.kind == ArrayView::Kind::kFloat && out.bits == 16) return PixelType::kFloat16;
-    if (out.kind == ArrayView::Kind::kBfloat && out.bits == 16) return PixelType::kBfloat16;
-    if (out.kind == ArrayView::Kind::kFloat && out.bits == 32) return PixelType::kFloat32;
-    if ((out.kind == ArrayView::Kind::kUnsigned || out.kind == ArrayView::Kind::kSigned) && out.bits == 32) {
-        return PixelType::kBits;
-    }
-    throw py::value_error("out must be uint8, float16, bfloat16, float32 or 32-bit words, got " + out.dtype_name());
-}
-
 // What every executor takes, checked.
 struct Request {
     ArrayView systems, out;
@@ -94,7 +72,6 @@ struct Request {
 Request make_request(const py::object& systems, const py::object& out, int num_maps, std::int64_t points, int pad,
                      int brush) {
     Request r{view_of(systems, "systems"), view_of(out, "out"), {}};
-    const System* packed = systems_of(r.systems);
     const PixelType type = pixel_type_of(r.out);
     require(r.out.shape.size() == 4 && r.out.shape[1] == 1 && r.out.shape[0] == r.systems.shape[0],
             "out must have shape (B, 1, size, size)");
@@ -103,36 +80,11 @@ Request make_request(const py::object& systems, const py::object& out, int num_m
     require(r.out.cuda == r.systems.cuda && (!r.out.cuda || r.out.device == r.systems.device),
             "systems and out must be on the same device");
     const std::int64_t size = r.out.shape[2];
-    require(size >= 8 && size <= 4096, "size must be 8 to 4096");
     require(r.out.shape[3] == (type == PixelType::kBits ? words_per_row(static_cast<int>(size)) : size),
             "out must have shape (B, 1, size, size), or (B, 1, size, words a row) for bits");
-    require(pad >= 0 && 2 * pad < size, "pad must be 0 or more and less than size / 2");
-    require(points >= 1 && points <= 1'000'000'000, "points must be 1 to 1 000 000 000");
-    require(num_maps >= 1 && num_maps <= kMaxMaps, "num_maps must be 1 to 16");
-    require(brush >= 0 && brush <= 3, "brush must be 0 to 3");
-    require(r.out.shape[0] <= std::numeric_limits<std::int32_t>::max(), "the batch is too large");
-    r.job = {.systems = packed,
-             .batch = r.out.shape[0],
-             .num_maps = num_maps,
-             .points = static_cast<std::uint32_t>(points),
-             .size = static_cast<int>(size),
-             .pad = pad,
-             .brush = static_cast<Brush>(brush),
-             .type = type,
-             .out = static_cast<std::byte*>(r.out.data)};
+    r.job = make_render_job(r.systems, r.out.shape[0], num_maps, points, static_cast<int>(size), pad, brush, type);
+    r.job.out = static_cast<std::byte*>(r.out.data);
     return r;
-}
-
-BlockJob block_job(const RenderJob& job, int band_rows) {
-    return {.systems = job.systems,
-            .num_maps = job.num_maps,
-            .points = job.points,
-            .size = job.size,
-            .pad = job.pad,
-            .brush = job.brush,
-            .type = job.type,
-            .out = job.out,
-            .band_rows = band_rows};
 }
 
 void render(const py::object& systems, const py::object& out, int num_maps, std::int64_t points, int pad, int brush,

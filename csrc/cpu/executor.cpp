@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <memory>
-#include <new>
 #include <stdexcept>
 
 #include "float_environment.h"
@@ -17,22 +15,23 @@ struct Level {
     std::string_view name;
     RenderImage render;
     ExpandImage expand;
+    TakePicture take_picture;
     bool available;
 };
 
 // Weakest first.
 std::vector<Level> all_levels() {
-    std::vector<Level> levels{{"scalar", render_image_scalar, expand_image_scalar, true}};
+    std::vector<Level> levels{{"scalar", render_image_scalar, expand_image_scalar, take_picture_scalar, true}};
 #if defined(ONEPFRAC_X86)
     __builtin_cpu_init();
     const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
     const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-    levels.push_back({"avx2", render_image_avx2, expand_image_avx2, avx2});
-    levels.push_back({"avx512", render_image_avx512, expand_image_avx512, avx512});
+    levels.push_back({"avx2", render_image_avx2, expand_image_avx2, take_picture_avx2, avx2});
+    levels.push_back({"avx512", render_image_avx512, expand_image_avx512, take_picture_avx512, avx512});
 #else
-    levels.push_back({"avx2", nullptr, nullptr, false});
-    levels.push_back({"avx512", nullptr, nullptr, false});
+    levels.push_back({"avx2", nullptr, nullptr, nullptr, false});
+    levels.push_back({"avx512", nullptr, nullptr, nullptr, false});
 #endif
     return levels;
 }
@@ -53,27 +52,11 @@ Level choose(std::string_view cap) {
     return best;
 }
 
-// A thread's working memory, kept between calls and grown when needed.
-class Scratch {
-  public:
-    std::byte* get(std::size_t size) {
-        if (size > size_) {
-            memory_.reset();
-            size_ = 0;
-            memory_.reset(static_cast<std::byte*>(::operator new(size, kAlignment)));
-            size_ = size;
-        }
-        return memory_.get();
-    }
-
-  private:
-    static constexpr std::align_val_t kAlignment{4096};  // a page: at an odd 64 bytes images take 6 % longer
-    struct Free {
-        void operator()(std::byte* p) const { ::operator delete(p, kAlignment); }
-    };
-    std::unique_ptr<std::byte, Free> memory_;
-    std::size_t size_ = 0;
-};
+// The working memory of this thread, kept between calls.
+Arena& thread_arena() {
+    thread_local Arena arena;
+    return arena;
+}
 
 }  // namespace
 
@@ -90,9 +73,9 @@ void render_cpu(const RenderJob& job, int threads, std::string_view level) {
     const ScratchLayout layout = scratch_layout(job);
     const std::int64_t bytes = image_bytes(job.type, job.size);
     parallel_for(job.batch, threads, [&](std::int64_t image) {
-        thread_local Scratch scratch;
         const IeeeArithmetic ieee;
-        render(job, job.systems[image], layout, scratch.get(layout.size), job.out + image * bytes);
+        const Arena::Mark mark(thread_arena());
+        render(job, job.systems[image], layout, thread_arena().take<std::byte>(layout.size), job.out + image * bytes);
     });
 }
 
@@ -103,6 +86,46 @@ void expand_cpu(const ExpandJob& job, int threads, std::string_view level) {
     parallel_for(job.batch, threads, [&](std::int64_t image) {
         expand(job.canvases + job.which[image] * words, job.size, job.type,
                static_cast<std::byte*>(job.out) + image * bytes);
+    });
+}
+
+namespace {
+
+std::byte* picture_at(const Film& film, std::int64_t image) {
+    const std::int64_t pixels = static_cast<std::int64_t>(film.size) * film.size * film.channels;
+    return static_cast<std::byte*>(film.out) + image * pixels * pixel_bytes(film.type);
+}
+
+}  // namespace
+
+void take_pictures_cpu(const PictureJob& job, int threads, std::string_view level) {
+    const TakePicture take = choose(level).take_picture;
+    const Canvases& canvases = job.canvases;
+    const std::int64_t words = static_cast<std::int64_t>(canvases.height) * words_per_row(canvases.width);
+    const std::int64_t pixels = static_cast<std::int64_t>(canvases.height) * canvases.width;
+    parallel_for(job.batch, threads, [&](std::int64_t image) {
+        const IeeeArithmetic ieee;
+        const std::int64_t number = canvases.which == nullptr ? image : canvases.which[image];
+        const Canvas canvas{canvases.bits == nullptr ? nullptr : canvases.bits + number * words,
+                            canvases.grays == nullptr ? nullptr : canvases.grays + number * pixels, canvases.width,
+                            canvases.height};
+        take(job.film, job.shots[image], canvas, thread_arena(), picture_at(job.film, image));
+    });
+}
+
+void draw_pictures_cpu(const RenderJob& job, const Shot* shots, const Film& film, int threads,
+                         std::string_view level) {
+    const Level chosen = choose(level);
+    const ScratchLayout layout = scratch_layout(job);
+    const auto words = static_cast<std::size_t>(image_bytes(PixelType::kBits, job.size) / 4);
+    parallel_for(job.batch, threads, [&](std::int64_t image) {
+        const IeeeArithmetic ieee;
+        Arena& arena = thread_arena();
+        const Arena::Mark mark(arena);
+        std::byte* scratch = arena.take<std::byte>(layout.size);
+        auto* bits = arena.take<std::uint32_t>(words);
+        chosen.render(job, job.systems[image], layout, scratch, reinterpret_cast<std::byte*>(bits));
+        chosen.take_picture(film, shots[image], {bits, nullptr, job.size, job.size}, arena, picture_at(film, image));
     });
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "render_image.h"
+#include "take_picture.h"
 
 namespace onepfrac {
 
@@ -18,5 +19,13 @@ void render_cpu(const RenderJob& job, int threads, std::string_view level);
 
 // The same for stored canvases.
 void expand_cpu(const ExpandJob& job, int threads, std::string_view level);
+
+// Takes pictures of canvases that lie in memory.
+void take_pictures_cpu(const PictureJob& job, int threads, std::string_view level);
+
+// Draws canvases and takes their pictures, `shots` one an image; no canvas leaves the cache. `job` draws bits, its `out`
+// is not used.
+void draw_pictures_cpu(const RenderJob& job, const Shot* shots, const Film& film, int threads,
+                         std::string_view level);
 
 }  // namespace onepfrac

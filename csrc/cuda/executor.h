@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "../block.h"
+#include "../picture_block.h"
 
 namespace onepfrac {
 
@@ -17,5 +17,15 @@ void render_cuda(BlockJob job, std::int64_t batch, int device, std::uintptr_t st
 
 // The same for stored canvases; all three arrays are device memory.
 void expand_cuda(const ExpandJob& job, int device, std::uintptr_t stream);
+
+// Pictures of canvases that lie in device memory, one block each; so do shots, tables and `job.film.out`.
+void take_pictures_cuda(const PictureJob& job, int device, std::uintptr_t stream);
+
+// Whether a block of a device has room for a canvas and what a picture of `size` pixels needs.
+bool fits_block(int canvas, int size, int device);
+
+// Draws canvases that fit a block and takes their pictures; no canvas lies in device memory. `job.out` is not used.
+void draw_pictures_cuda(BlockJob job, const Shot* shots, const Film& film, std::int64_t batch, int device,
+                        std::uintptr_t stream);
 
 }  // namespace onepfrac

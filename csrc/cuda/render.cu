@@ -2,31 +2,12 @@
 // first point to the finished pixel. One thread an orbit. Build: see setup.py; the plain version beside which it is
 // checked is cpu/render_image.h, and host_block.cpp runs this very body without a GPU.
 
-#include <cuda_runtime.h>
-
-#include <algorithm>
-#include <stdexcept>
-#include <string>
-
 #include "executor.h"
+#include "launch.h"
 
 namespace onepfrac {
 
 namespace {
-
-struct BlockThreads {
-    __device__ int count() const { return static_cast<int>(kOrbits); }
-
-    template <class Phase>
-    __device__ void each(Phase&& phase) const {
-        phase(static_cast<int>(threadIdx.x));
-        __syncthreads();
-    }
-
-    static __device__ void atomic_min(std::int32_t* at, std::int32_t value) { atomicMin(at, value); }
-    static __device__ void atomic_max(std::int32_t* at, std::int32_t value) { atomicMax(at, value); }
-    static __device__ void atomic_or(std::uint32_t* at, std::uint32_t value) { atomicOr(at, value); }
-};
 
 // Four blocks a multiprocessor: 64 registers a thread, which is enough (benchmarks/gpu_code.py counts them).
 template <int kMaps>
@@ -42,26 +23,6 @@ __global__ void __launch_bounds__(kOrbits) expand_kernel(const ExpandJob job) {
     expand_block(threads, job, static_cast<std::int64_t>(blockIdx.x));
 }
 
-void check(cudaError_t status, const char* call) {
-    if (status == cudaSuccess) return;
-    throw std::runtime_error(std::string(call) + " failed: " + cudaGetErrorString(status));
-}
-
-// Makes a device current, and the one before current again.
-class OnDevice {
-  public:
-    explicit OnDevice(int device) {
-        check(cudaGetDevice(&before_), "cudaGetDevice");
-        if (before_ != device) check(cudaSetDevice(device), "cudaSetDevice");
-    }
-    ~OnDevice() { static_cast<void>(cudaSetDevice(before_)); }
-    OnDevice(const OnDevice&) = delete;
-    OnDevice& operator=(const OnDevice&) = delete;
-
-  private:
-    int before_ = 0;
-};
-
 }  // namespace
 
 int cuda_device_count() {
@@ -76,30 +37,16 @@ int cuda_device_count() {
 void render_cuda(BlockJob job, std::int64_t batch, int device, std::uintptr_t stream) {
     if (batch == 0) return;
     const OnDevice on_device(device);
-    int limit = 0;
-    check(cudaDeviceGetAttribute(&limit, cudaDevAttrMaxSharedMemoryPerBlockOptin, device), "cudaDeviceGetAttribute");
-    const BlockLayout layout = block_layout(job.size, limit);
+    const BlockLayout layout = block_layout(job.size, block_limit(device));
     job.band_rows = layout.band_rows;
-    const auto bytes = static_cast<std::size_t>(layout.bytes);
-
-    auto* kernel = job.num_maps == 2 ? render_kernel<2> : render_kernel<0>;
-    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)),
-          "cudaFuncSetAttribute");
-    void* arguments[] = {&job};
-    check(cudaLaunchKernel(reinterpret_cast<const void*>(kernel),
-                           dim3(static_cast<unsigned>(batch), static_cast<unsigned>(layout.bands)), dim3(kOrbits),
-                           arguments, bytes, reinterpret_cast<cudaStream_t>(stream)),
-          "cudaLaunchKernel");
+    launch(job.num_maps == 2 ? render_kernel<2> : render_kernel<0>,
+           dim3(static_cast<unsigned>(batch), static_cast<unsigned>(layout.bands)), layout.bytes, stream, job);
 }
 
 void expand_cuda(const ExpandJob& job, int device, std::uintptr_t stream) {
     if (job.batch == 0) return;
     const OnDevice on_device(device);
-    ExpandJob copy = job;
-    void* arguments[] = {&copy};
-    check(cudaLaunchKernel(reinterpret_cast<const void*>(expand_kernel), dim3(static_cast<unsigned>(job.batch)),
-                           dim3(kOrbits), arguments, 0, reinterpret_cast<cudaStream_t>(stream)),
-          "cudaLaunchKernel");
+    launch(expand_kernel, dim3(static_cast<unsigned>(job.batch)), 0, stream, job);
 }
 
 }  // namespace onepfrac

@@ -9,6 +9,8 @@ BURN_IN: int
 MAX_MAPS: int
 SYSTEM_WORDS: int
 CUDA_ARCHS: str
+SHOT_WORDS: int
+NOISE_LEVELS: int
 
 def philox4x32(key: int, counters: NDArray[np.uint32]) -> NDArray[np.uint32]: ...
 def sincos_turns(turns: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
@@ -45,3 +47,73 @@ def expand_host_block(canvases: Any, which: Any, out: Any, threads: int, reverse
 def simd_levels() -> list[str]: ...
 def cuda_layout(size: int, limit: int) -> tuple[int, int]: ...
 def cuda_device_count() -> int: ...
+def pack_shots(
+    views: NDArray[np.float64],
+    steps: NDArray[np.int8],
+    amounts: NDArray[np.float64],
+    windows: NDArray[np.float64],
+    erased: NDArray[np.int32],
+    keys: NDArray[np.uint64],
+    size: int,
+) -> NDArray[np.uint32]: ...
+def take_pictures(
+    shots: Any,
+    canvases: Any,
+    which: Any,
+    width: int,
+    out: Any,
+    table: Any,
+    noise: Any,
+    bilinear: bool,
+    channels_last: bool,
+    threads: int,
+    simd: str,
+    stream: int,
+) -> None: ...
+def take_pictures_host_block(
+    shots: Any,
+    canvases: Any,
+    which: Any,
+    width: int,
+    out: Any,
+    table: Any,
+    noise: Any,
+    bilinear: bool,
+    channels_last: bool,
+    threads: int,
+    reverse: bool,
+) -> None: ...
+def draw_pictures(
+    systems: Any,
+    num_maps: int,
+    points: int,
+    canvas: int,
+    pad: int,
+    brush: int,
+    shots: Any,
+    out: Any,
+    table: Any,
+    noise: Any,
+    bilinear: bool,
+    channels_last: bool,
+    threads: int,
+    simd: str,
+    stream: int,
+) -> None: ...
+def draw_pictures_host_block(
+    systems: Any,
+    num_maps: int,
+    points: int,
+    canvas: int,
+    pad: int,
+    brush: int,
+    shots: Any,
+    out: Any,
+    table: Any,
+    noise: Any,
+    bilinear: bool,
+    channels_last: bool,
+    threads: int,
+    reverse: bool,
+) -> None: ...
+def fits_block(canvas: int, size: int, device: int) -> bool: ...

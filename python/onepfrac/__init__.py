@@ -1,10 +1,13 @@
 """The images of formula-driven pre-training, drawn where they are used."""
 
 from onepfrac._version import __version__
+from onepfrac.augment import Policy
+from onepfrac.camera import picture
 from onepfrac.datasets import OnePFrac, load_recipe
 from onepfrac.ifs import IFS, sample_ifs
 from onepfrac.liep import LIEP
 from onepfrac.rendering import expand, pack, render, replay
+from onepfrac.shots import Shots
 from onepfrac.stream import Stream
 from onepfrac.systems import Systems
 
@@ -12,12 +15,15 @@ __all__ = [
     "IFS",
     "LIEP",
     "OnePFrac",
+    "Policy",
+    "Shots",
     "Stream",
     "Systems",
     "__version__",
     "expand",
     "load_recipe",
     "pack",
+    "picture",
     "render",
     "replay",
     "sample_ifs",

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from onepfrac.plan import Plan
-from onepfrac.rendering import expand, to_device
+from onepfrac.rendering import to_device
 
 __all__ = ["CanvasStore", "store_bytes"]
 
@@ -35,14 +35,13 @@ class CanvasStore:
     def __init__(
         self, num_classes: int, canvas: int, device: torch.device, draw_bits: Callable[[Plan], torch.Tensor]
     ) -> None:
-        self._canvas = canvas
         self._draw_bits = draw_bits
         self._bits = torch.empty((num_classes, 1, canvas, -(-canvas // 32)), dtype=torch.int32, device=device)
         self._known = np.zeros(num_classes, np.bool_)
         self._written: Any = None  # on CUDA, the event after the last writing: another stream may read
 
-    def take(self, plan: Plan, threads: int | None) -> torch.Tensor:
-        """Return the canvases of a plan with fixed draws: uint8 (B, 1, canvas, canvas) of 0 and 127."""
+    def with_canvases_of(self, plan: Plan) -> torch.Tensor:
+        """Return the store, int32 (L, 1, canvas, words), in which the canvases of a plan with fixed draws are drawn."""
         if self._written is not None:
             torch.cuda.current_stream(self._bits.device).wait_event(self._written)
         labels, first = np.unique(plan.labels, return_index=True)
@@ -56,4 +55,4 @@ class CanvasStore:
                 self._written.record(torch.cuda.current_stream(self._bits.device))
         if self._bits.is_cuda:  # its memory stays until this stream, too, is done with it
             self._bits.record_stream(torch.cuda.current_stream(self._bits.device))
-        return expand(self._bits, plan.labels, size=self._canvas, threads=threads)
+        return self._bits

@@ -64,6 +64,12 @@ class Purpose(IntEnum):
     """Seed of a sample's fresh image; index: sample."""
     BASE_KEY = 23
     """Seed of the picture that decides whether a sampled system is kept; index: attempt."""
+    POLICY = 24
+    """Operations, magnitudes, signs and colour jitter of a sample's augmentation; index: sample."""
+    ERASE = 25
+    """The rectangle that a sample's augmentation erases; index: sample."""
+    NOISE_KEY = 26
+    """Seed of the noise in the erased rectangle; index: sample."""
 
 
 def check_seed(name: str, seed: object) -> int:

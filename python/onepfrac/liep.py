@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from onepfrac.camera import Film, draw_pictures
 from onepfrac.checks import check_choice, check_float, check_int
 from onepfrac.draws import Purpose, check_seed, keys, uniform
 from onepfrac.ifs import IFS, sample_ifs_attempt
-from onepfrac.rendering import BRUSHES, MAX_POINTS, render
+from onepfrac.rendering import BRUSHES, MAX_POINTS, pack, render
+from onepfrac.shots import Shots
 from onepfrac.systems import diverges
 
 __all__ = ["LIEP", "MAX_ATTEMPTS", "MAX_CLASSES", "MAX_DELTA", "MODES", "Drawing", "draw_base_system"]
@@ -116,6 +118,22 @@ class Drawing:
             dtype=torch.int32 if bits else torch.uint8,
         )
         return images
+
+    def take(
+        self,
+        maps: NDArray[np.float32],
+        probs: NDArray[np.float64],
+        seeds: NDArray[np.uint64],
+        shots: Shots,
+        film: Film,
+        out: torch.Tensor,
+        *,
+        threads: int | None = None,
+    ) -> None:
+        """Draw canvases and take their pictures in one go, ``shots`` one an image, into ``out`` (see `Film.empty`)."""
+        systems = pack(maps, probs, seeds, device=out.device)
+        geometry: dict[str, int] = {"points": self.points, "canvas": self.canvas, "pad": self.pad}
+        draw_pictures(systems, shots, film, out, brush=self.brush, threads=threads, **geometry)
 
 
 @dataclass(frozen=True)

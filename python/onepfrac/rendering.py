@@ -31,6 +31,8 @@ __all__ = [
     "pack",
     "render",
     "replay",
+    "simd_cap",
+    "stream_of",
     "to_device",
 ]
 
@@ -188,7 +190,7 @@ def expand(
     if numbers.size == 0:
         return out
     chosen = to_device(torch.from_numpy(np.ascontiguousarray(numbers, dtype=np.int64)), where)
-    _C.expand(canvases.flatten(0, 1), chosen, out, check_threads(threads), _simd_cap(), _stream_of(where))
+    _C.expand(canvases.flatten(0, 1), chosen, out, check_threads(threads), simd_cap(), stream_of(where))
     return out
 
 
@@ -261,11 +263,11 @@ def _draw_into(
 ) -> None:
     if words.shape[0] == 0:
         return
-    where = _stream_of(words.device)
-    _C.render(words, out, num_maps, points, pad, BRUSHES.index(brush), check_threads(threads), _simd_cap(), where)
+    where = stream_of(words.device)
+    _C.render(words, out, num_maps, points, pad, BRUSHES.index(brush), check_threads(threads), simd_cap(), where)
 
 
-def _stream_of(device: torch.device) -> int:
+def stream_of(device: torch.device) -> int:
     """Return torch's current stream on a CUDA device; 0 on the CPU, which has none."""
     return torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
 
@@ -436,7 +438,8 @@ def _check_out(out: Any, shape: tuple[int, ...], dtype: torch.dtype | None, wher
         raise ValueError(f"out must be on the device {where}, got {actual}")
 
 
-def _simd_cap() -> str:
+def simd_cap() -> str:
+    """Return the vector unit that ONEPFRAC_SIMD caps the CPU path at; empty where it is not set."""
     level = os.environ.get("ONEPFRAC_SIMD", "")
     if level and level not in _SIMD_LEVELS:
         raise ValueError(f"the environment variable ONEPFRAC_SIMD must be scalar, avx2 or avx512, got {level!r}")

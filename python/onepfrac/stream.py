@@ -20,12 +20,14 @@ import torch
 from numpy.typing import ArrayLike
 from torch.utils.data import IterableDataset, get_worker_info
 
-from onepfrac.augment import CropFlip, describe_policy, gray_table, resolve_policy, take_pictures
+from onepfrac.augment import Policy, describe_policy, resolve_policy
+from onepfrac.camera import Film, per_channel, take_pictures
 from onepfrac.canvases import CanvasStore, store_bytes
-from onepfrac.checks import check_choice, check_float, check_int
+from onepfrac.checks import check_choice, check_int
 from onepfrac.draws import FORMAT_VERSION
 from onepfrac.plan import DRAWS, MAX_SAMPLE, Plan
 from onepfrac.rendering import check_device, check_threads, to_device
+from onepfrac.shots import Shots, whole_views
 
 __all__ = ["Source", "Stream"]
 
@@ -37,7 +39,6 @@ _DTYPES = {
     "bfloat16": torch.bfloat16,
     "uint8": torch.uint8,
 }
-_CANVAS_BYTES = {"cpu": 16 * 1024 * 1024, "cuda": 256 * 1024 * 1024}  # of canvases held at a time
 _MAX_BATCH = 1_000_000
 _MAX_PREFETCH = 64
 
@@ -57,6 +58,7 @@ class Source(Protocol):
     def prepare(self) -> None: ...  # noqa: D102
     def plan(self, samples: ArrayLike, draws: str = "fixed") -> Plan: ...  # noqa: D102
     def draw(self, plan: Plan, device: torch.device, threads: int | None, bits: bool = False) -> torch.Tensor: ...  # noqa: D102
+    def take(self, plan: Plan, shots: Shots, film: Film, out: torch.Tensor, threads: int | None) -> None: ...  # noqa: D102
 
 
 class Stream(IterableDataset[Batch]):
@@ -81,9 +83,9 @@ class Stream(IterableDataset[Batch]):
         Width and height of the images, 8..4096.
     augment
         None: the whole canvas, resized with antialiasing; at ``size == recipe.canvas`` the canvas itself, exactly.
-        ``"crop-flip"``: RandomResizedCrop and both flips, each image by its own draws. Or an
-        `onepfrac.augment.CropFlip` with other settings. Resampling may differ in the last bits of gray between
-        devices; positions, crops, flips and canvases do not.
+        ``"crop-flip"``: RandomResizedCrop and both flips. ``"deit"``: the recipe of DeiT and of the paper, which adds
+        RandAugment and random erasing. Or an `onepfrac.augment.Policy` with other settings. Each image has draws of its
+        own, with the distributions of timm; crop, flips and geometry are one antialiased sampling of the canvas.
     device
         Where the batches are made and handed out: ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or a torch.device. On CUDA the
         next batches are rendered ahead on a side stream.
@@ -96,8 +98,11 @@ class Stream(IterableDataset[Batch]):
         torch.float32 (None), float16, bfloat16, or uint8 for raw grays.
     channels
         1 or 3; the gray is written to all of them.
+    channels_last
+        Whether batches lie in torch's ``channels_last`` order.
     mean, std
-        Images hold ``(v / 255 - mean) / std``; a number, or one for each channel. Unused where dtype is uint8.
+        Images hold ``(v / 255 - mean) / std``; a number, or one for each channel. Where dtype is uint8 they only say
+        which grays the noise of random erasing has.
     rank, world_size
         This process's place. Default: torch.distributed if it is initialised, else the environment's RANK and
         WORLD_SIZE, else 0 of 1.
@@ -122,12 +127,13 @@ class Stream(IterableDataset[Batch]):
         *,
         batch_size: int = 256,
         size: int = 224,
-        augment: str | CropFlip | None = None,
+        augment: str | Policy | None = None,
         device: str | torch.device = "cpu",
         draws: str = "fixed",
         threads: int | None = None,
         dtype: torch.dtype | None = None,
         channels: int = 3,
+        channels_last: bool = False,
         mean: float | Sequence[float] = 0.5,
         std: float | Sequence[float] = 0.5,
         rank: int | None = None,
@@ -145,17 +151,25 @@ class Stream(IterableDataset[Batch]):
         self._threads = None if threads is None else check_threads(threads)
         self._dtype_name = _dtype_name(dtype)
         self._channels = _channels(channels)
-        self._mean = _per_channel("mean", mean, self._channels, -math.inf)
-        self._std = _per_channel("std", std, self._channels, 0.0)
+        self._mean = per_channel("mean", mean, self._channels, -math.inf)
+        self._std = per_channel("std", std, self._channels, 0.0)
         self._rank, self._world_size = _place(rank, world_size)
         self._prefetch = check_int("prefetch", prefetch, 0, _MAX_PREFETCH)
         cache = check_int("cache", cache, 0, 2**63 - 1)
         self._keeps = self._draws == "fixed" and store_bytes(recipe.num_classes, recipe.canvas) <= cache
         self._store: CanvasStore | None = None
-        alike = len(set(zip(self._mean, self._std, strict=True))) == 1
-        rows = 1 if alike else self._channels
-        self._table = gray_table(_DTYPES[self._dtype_name], self._mean[:rows], self._std[:rows])
-        if not torch.isfinite(self._table).all():
+        if not isinstance(channels_last, bool):
+            raise TypeError(f"channels_last must be a bool, got {channels_last!r} of type {type(channels_last).__name__}")
+        self._film = Film.make(
+            self._size,
+            self._channels,
+            _DTYPES[self._dtype_name],
+            self._mean,
+            self._std,
+            interpolation="bicubic" if self._policy is None else self._policy.interpolation,
+            channels_last=channels_last,
+        )
+        if not torch.isfinite(self._film.table).all():
             raise ValueError(
                 f"mean and std must keep the values finite in {self._dtype_name}, got {mean!r} and {std!r}"
             )
@@ -311,38 +325,35 @@ class Stream(IterableDataset[Batch]):
         """Make this rank's share of a global batch, on the current stream of the device."""
         first = batch * self.global_batch_size + self._rank * self._batch_size
         plan = self._recipe.plan(np.arange(first, first + self._batch_size, dtype=np.int64), self._draws)
-        canvas = self._recipe.canvas
-        views = None if self._policy is None else self._policy.views(self._recipe.seed, plan.samples, canvas)
-        interpolation = "bicubic" if self._policy is None else self._policy.interpolation
-        table = to_device(self._table, self._device)
-        shape = (len(plan), self._channels, self._size, self._size)
-        images = torch.empty(shape, dtype=table.dtype, device=self._device)
-        chunk = max(1, _CANVAS_BYTES[self._device.type] // (canvas * canvas))
-        for start in range(0, len(plan), chunk):
-            part = slice(start, start + chunk)
-            take_pictures(
-                self._canvases(plan[part]),
-                None if views is None else views[part],
-                self._size,
-                table,
-                images[part],
-                interpolation,
-            )
+        film = self._film = self._film.to(self._device)
+        images = film.empty(len(plan))
+        shots = self._shots(plan)
+        if self._keeps:
+            bits = self._kept(plan)
+            take_pictures(bits, shots, film, images, which=plan.labels, threads=self._threads)
+        else:
+            self._recipe.take(plan, shots, film, images, self._threads)
         return images, to_device(torch.from_numpy(plan.labels), self._device)
 
-    def _canvases(self, plan: Plan) -> torch.Tensor:
-        """Draw the canvases of a plan, or take them from where they are kept: uint8 (B, 1, canvas, canvas)."""
+    def _shots(self, plan: Plan) -> Shots:
+        """Draw how the pictures of a plan are taken."""
+        canvas = self._recipe.canvas
+        if self._policy is None:
+            return Shots.of_views(whole_views(len(plan), canvas, canvas, self._size))
+        fill = min(255, round(255 * sum(self._mean) / len(self._mean)))  # timm's, of one gray
+        return self._policy.shots(self._recipe.seed, plan.samples, canvas, self._size, max(0, fill))
+
+    def _kept(self, plan: Plan) -> torch.Tensor:
+        """Return the canvases of all classes as bits, with those of a plan drawn."""
         recipe, device, threads = self._recipe, self._device, self._threads
-        if not self._keeps:
-            return recipe.draw(plan, device, threads)
         if self._store is None:
             self._store = CanvasStore(
                 recipe.num_classes, recipe.canvas, device, lambda part: recipe.draw(part, device, threads, bits=True)
             )
-        return self._store.take(plan, threads)
+        return self._store.with_canvases_of(plan)
 
     def __getstate__(self) -> dict[str, object]:
-        return self.__dict__ | {"_store": None}  # drawn again, rather than sent
+        return self.__dict__ | {"_store": None, "_film": self._film.to(torch.device("cpu"))}  # drawn again, not sent
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
@@ -502,15 +513,6 @@ def _channels(channels: object) -> int:
     if channels not in (1, 3):
         raise ValueError(f"channels must be 1 or 3, got {channels}")
     return channels
-
-
-def _per_channel(name: str, value: object, channels: int, low: float) -> tuple[float, ...]:
-    """Return one float a channel: finite, greater than ``low``."""
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        if len(value) != channels:
-            raise ValueError(f"{name} must be a number or {channels} numbers, one for each channel, got {value!r}")
-        return tuple(check_float(f"{name}[{i}]", item, low, open_low=True) for i, item in enumerate(value))
-    return (check_float(name, value, low, open_low=True),) * channels
 
 
 def _place(rank: int | None, world_size: int | None) -> tuple[int, int]:

@@ -10,12 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from onepfrac.camera import Film
 from onepfrac.checks import check_choice, check_float, check_int
 from onepfrac.datasets.recipe import Recipe
 from onepfrac.draws import check_seed
 from onepfrac.ifs import IFS, MAX_MAPS
 from onepfrac.liep import LIEP, MAX_CLASSES, MAX_DELTA, MODES, Drawing, draw_base_system
 from onepfrac.plan import Plan, check_samples, image_seeds, labels_of
+from onepfrac.shots import Shots
 
 __all__ = ["OnePFrac"]
 
@@ -124,6 +126,10 @@ class OnePFrac(Recipe):
     def draw(self, plan: Plan, device: torch.device, threads: int | None = None, bits: bool = False) -> torch.Tensor:
         """Draw planned canvases on ``device``: uint8 (B, 1, canvas, canvas) of 0 and 127, or bits as `render`'s."""
         return self._drawing.draw(plan.maps, plan.probs, plan.seeds, device=device, threads=threads, bits=bits)
+
+    def take(self, plan: Plan, shots: Shots, film: Film, out: torch.Tensor, threads: int | None = None) -> None:
+        """Draw planned canvases and take their pictures in one go."""
+        self._drawing.take(plan.maps, plan.probs, plan.seeds, shots, film, out, threads=threads)
 
     @property
     def _drawing(self) -> Drawing:

@@ -13,15 +13,19 @@ from typing import ClassVar, TypeVar
 import torch
 from numpy.typing import ArrayLike
 
-from onepfrac.augment import CropFlip
+from onepfrac.augment import Policy
+from onepfrac.camera import Film, take_pictures
 from onepfrac.draws import FORMAT_VERSION
 from onepfrac.files import canonical_json, parse_json_object, write_text
 from onepfrac.plan import Plan
+from onepfrac.shots import Shots
 from onepfrac.stream import Stream
 
 __all__ = ["Recipe"]
 
 _Self = TypeVar("_Self", bound="Recipe")
+
+_CANVAS_BYTES = {"cpu": 16 * 1024 * 1024, "cuda": 256 * 1024 * 1024}  # of canvases held at a time
 
 
 class Recipe(ABC):
@@ -49,6 +53,17 @@ class Recipe(ABC):
     @abstractmethod
     def draw(self, plan: Plan, device: torch.device, threads: int | None, bits: bool = False) -> torch.Tensor:
         """Draw planned canvases on ``device``: uint8 (B, 1, canvas, canvas) of 0 and 127, or bits as `render`'s."""
+
+    def take(self, plan: Plan, shots: Shots, film: Film, out: torch.Tensor, threads: int | None = None) -> None:
+        """Draw planned canvases and take their pictures, ``shots`` one a sample, into ``out`` (see `Film.empty`).
+
+        A recipe whose renderer can take the picture on the way says so by a method of its own.
+        """
+        chunk = max(1, _CANVAS_BYTES[out.device.type] // (self.canvas * self.canvas))
+        for start in range(0, len(plan), chunk):
+            part = slice(start, start + chunk)
+            canvases = self.draw(plan[part], out.device, threads)
+            take_pictures(canvases.flatten(0, 1), shots[part], film, out[part], threads=threads)
 
     def to_json(self) -> str:
         """Return the recipe as canonical JSON: sorted keys, no spaces, with format version and dataset's name."""
@@ -98,13 +113,14 @@ class Recipe(ABC):
         self,
         batch_size: int = 256,
         size: int = 224,
-        augment: str | CropFlip | None = None,
+        augment: str | Policy | None = None,
         device: str | torch.device = "cpu",
         draws: str = "fixed",
         threads: int | None = None,
         *,
         dtype: torch.dtype | None = None,
         channels: int = 3,
+        channels_last: bool = False,
         mean: float | Sequence[float] = 0.5,
         std: float | Sequence[float] = 0.5,
         rank: int | None = None,
@@ -123,6 +139,7 @@ class Recipe(ABC):
             threads=threads,
             dtype=dtype,
             channels=channels,
+            channels_last=channels_last,
             mean=mean,
             std=std,
             rank=rank,

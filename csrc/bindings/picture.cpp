@@ -1,0 +1,269 @@
+// The camera: shots, and pictures of canvases that lie in memory or are drawn on the way.
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <limits>
+#include <optional>
+
+#include "../cpu/executor.h"
+#include "../cuda/executor.h"
+#include "../host_block.h"
+#include "../shot_packing.h"
+#include "array_view.h"
+#include "checks.h"
+
+namespace py = pybind11;
+
+namespace onepfrac {
+
+namespace {
+
+template <class T>
+using Array = py::array_t<T, py::array::c_style>;
+
+template <class T>
+std::span<const T> row_of(const Array<T>& array, py::ssize_t row, py::ssize_t length) {
+    return {array.data() + row * length, static_cast<std::size_t>(length)};
+}
+
+// views (B, 2, 3), steps and amounts (B, K), windows (B, G, 2, 3), erased (B, 4), keys (B,) -> (B, kShotWords)
+Array<std::uint32_t> pack_shots(const Array<double>& views, const Array<std::int8_t>& steps,
+                                const Array<double>& amounts, const Array<double>& windows,
+                                const Array<std::int32_t>& erased, const Array<std::uint64_t>& keys, int size) {
+    require(size >= 8 && size <= 4096, "size must be 8 to 4096");
+    require(views.ndim() == 3 && views.shape(1) == 2 && views.shape(2) == 3, "views must have shape (B, 2, 3)");
+    const py::ssize_t batch = views.shape(0);
+    require(steps.ndim() == 2 && steps.shape(0) == batch, "steps must have shape (B, K)");
+    require(amounts.ndim() == 2 && amounts.shape(0) == batch && amounts.shape(1) == steps.shape(1),
+            "amounts must have the shape of steps");
+    require(windows.ndim() == 4 && windows.shape(0) == batch && windows.shape(2) == 2 && windows.shape(3) == 3,
+            "windows must have shape (B, G, 2, 3)");
+    require(erased.ndim() == 2 && erased.shape(0) == batch && erased.shape(1) == 4, "erased must have shape (B, 4)");
+    require(keys.ndim() == 1 && keys.shape(0) == batch, "keys must have shape (B,)");
+    Array<std::uint32_t> packed({batch, py::ssize_t{kShotWords}});
+    auto* shots = reinterpret_cast<Shot*>(packed.mutable_data());
+    for (py::ssize_t i = 0; i < batch; ++i) {
+        const ShotParts parts{row_of(views, i, 6),
+                              row_of(steps, i, steps.shape(1)),
+                              row_of(amounts, i, steps.shape(1)),
+                              row_of(windows, i, 6 * windows.shape(1)),
+                              row_of(erased, i, 4),
+                              keys.data()[i]};
+        try {
+            shots[i] = pack_shot(parts, size);
+        } catch (const std::invalid_argument& error) {
+            throw py::value_error("shot " + std::to_string(i) + ": " + error.what());
+        }
+    }
+    return packed;
+}
+
+// Shots, the film and what belongs to it, checked against each other.
+struct FilmRequest {
+    ArrayView shots, out, table, noise;
+    const Shot* packed;
+    Film film;
+    std::int64_t batch;
+};
+
+FilmRequest make_film(const py::object& shots, const py::object& out, const py::object& table, const py::object& noise,
+                      bool bilinear, bool channels_last) {
+    FilmRequest r{view_of(shots, "shots"), view_of(out, "out"), view_of(table, "table"), view_of(noise, "noise"),
+                  nullptr, {}, 0};
+    require((r.shots.kind == ArrayView::Kind::kUnsigned || r.shots.kind == ArrayView::Kind::kSigned) &&
+                r.shots.bits == 32 && r.shots.shape.size() == 2 && r.shots.shape[1] == kShotWords &&
+                r.shots.contiguous(),
+            "shots must be what pack_shots returns");
+    const PixelType type = pixel_type_of(r.out);
+    require(type != PixelType::kBits, "out must be uint8, float16, bfloat16 or float32");
+    require(r.out.shape.size() == 4 && r.out.shape[0] == r.shots.shape[0], "out must have four dimensions, B first");
+    require(r.out.contiguous(), "out must be contiguous");
+    require(!r.out.read_only, "out must be writable");
+    const std::size_t channel_axis = channels_last ? 3 : 1, row_axis = channels_last ? 1 : 2;
+    const std::int64_t channels = r.out.shape[channel_axis], size = r.out.shape[row_axis];
+    require(channels >= 1 && channels <= 4, "out must have 1 to 4 channels");
+    require(size >= 8 && size <= 4096 && r.out.shape[row_axis + 1] == size, "pictures must be square, 8 to 4096");
+    require(r.out.shape[0] <= std::numeric_limits<std::int32_t>::max(), "the batch is too large");
+    for (const auto& [view, name, length] :
+         {std::tuple{&r.table, "table", std::int64_t{256}}, {&r.noise, "noise", std::int64_t{kNoiseLevels}}}) {
+        require(view->kind == r.out.kind && view->bits == r.out.bits && view->shape.size() == 2 &&
+                    view->shape[0] == r.table.shape[0] && view->shape[1] == length && view->contiguous(),
+                std::string(name) + " must be contiguous, of out's dtype and the shape (rows, " +
+                    std::to_string(length) + ")");
+        require_same_device(*view, r.out, name);
+    }
+    require(r.table.shape[0] == 1 || r.table.shape[0] == channels, "table must have one row, or one a channel");
+    require_same_device(r.shots, r.out, "shots");
+    r.packed = static_cast<const Shot*>(r.shots.data);
+    r.batch = r.out.shape[0];
+    r.film = {.size = static_cast<int>(size),
+              .channels = static_cast<int>(channels),
+              .channels_last = channels_last,
+              .bilinear = bilinear,
+              .type = type,
+              .table_rows = static_cast<int>(r.table.shape[0]),
+              .table = r.table.data,
+              .noise = r.noise.data,
+              .out = r.out.data};
+    return r;
+}
+
+struct CanvasRequest {
+    ArrayView canvases;
+    std::optional<ArrayView> which;
+    Canvases job;
+};
+
+// canvases (C, height, width) uint8, or (C, height, words a row) int32 with `width` pixels a row; which (B,) int64 or None
+CanvasRequest make_canvases(const py::object& canvases, const py::object& which, int width, const FilmRequest& film) {
+    CanvasRequest r{view_of(canvases, "canvases"), std::nullopt, {}};
+    const ArrayView& view = r.canvases;
+    require(view.shape.size() == 3 && view.contiguous(), "canvases must be contiguous, of three dimensions");
+    const PixelType type = pixel_type_of(view);
+    require(type == PixelType::kUint8 || type == PixelType::kBits, "canvases must be uint8 or 32-bit words");
+    const bool bits = type == PixelType::kBits;
+    require(width >= 1 && width <= 32768 && view.shape[1] >= 1 && view.shape[1] <= 32768,
+            "canvases must have 1 to 32768 rows and columns");
+    require(view.shape[2] == (bits ? words_per_row(width) : width), "canvases must have `width` columns");
+    require_same_device(view, film.out, "canvases");
+    r.job = {.bits = bits ? static_cast<const std::uint32_t*>(view.data) : nullptr,
+             .grays = bits ? nullptr : static_cast<const std::uint8_t*>(view.data),
+             .width = width,
+             .height = static_cast<int>(view.shape[1]),
+             .which = nullptr};
+    if (which.is_none()) {
+        require(view.shape[0] == film.batch, "canvases must be as many as shots");
+        return r;
+    }
+    r.which = view_of(which, "which");
+    require(r.which->kind == ArrayView::Kind::kSigned && r.which->bits == 64 && r.which->shape.size() == 1 &&
+                r.which->shape[0] == film.batch && r.which->contiguous(),
+            "which must be int64 of shape (B,)");
+    require_same_device(*r.which, film.out, "which");
+    r.job.which = static_cast<const std::int64_t*>(r.which->data);
+    if (!r.which->cuda) {
+        for (std::int64_t i = 0; i < film.batch; ++i) {
+            require(r.job.which[i] >= 0 && r.job.which[i] < view.shape[0],
+                    "which must be 0 or more and below the number of canvases");
+        }
+    }
+    return r;
+}
+
+void take_pictures(const py::object& shots, const py::object& canvases, const py::object& which, int width,
+                   const py::object& out, const py::object& table, const py::object& noise, bool bilinear,
+                   bool channels_last, int threads, const std::string& simd, std::uintptr_t stream) {
+    const FilmRequest film = make_film(shots, out, table, noise, bilinear, channels_last);
+    const CanvasRequest from = make_canvases(canvases, which, width, film);
+    require(threads >= 1, "threads must be 1 or more");
+    const PictureJob job{.shots = film.packed, .batch = film.batch, .canvases = from.job, .film = film.film};
+    const py::gil_scoped_release released;
+    if (film.out.cuda) {
+#if defined(ONEPFRAC_CUDA)
+        take_pictures_cuda(job, film.out.device, stream);
+#else
+        static_cast<void>(stream);
+        throw std::runtime_error("this build has no CUDA kernels (ONEPFRAC_CUDA=0)");
+#endif
+    } else {
+        take_pictures_cpu(job, threads, simd);
+    }
+}
+
+void take_pictures_on_host_block(const py::object& shots, const py::object& canvases, const py::object& which,
+                                 int width, const py::object& out, const py::object& table, const py::object& noise,
+                                 bool bilinear, bool channels_last, int threads, bool reverse) {
+    const FilmRequest film = make_film(shots, out, table, noise, bilinear, channels_last);
+    const CanvasRequest from = make_canvases(canvases, which, width, film);
+    require(!film.out.cuda, "out must be on the CPU");
+    require(threads >= 1, "threads must be 1 or more");
+    const py::gil_scoped_release released;
+    take_pictures_host_block({.shots = film.packed, .batch = film.batch, .canvases = from.job, .film = film.film},
+                             threads, reverse);
+}
+
+// Systems whose canvases are drawn on the way and lie nowhere in memory afterwards.
+struct DrawRequest {
+    FilmRequest film;
+    ArrayView systems;
+    RenderJob job;
+};
+
+DrawRequest make_draw(const py::object& systems, int num_maps, std::int64_t points, int canvas, int pad, int brush,
+                      FilmRequest film) {
+    DrawRequest r{std::move(film), view_of(systems, "systems"), {}};
+    require(r.systems.shape.size() == 2 && r.systems.shape[0] == r.film.batch, "systems must be as many as shots");
+    require_same_device(r.systems, r.film.out, "systems");
+    r.job = make_render_job(r.systems, r.film.batch, num_maps, points, canvas, pad, brush, PixelType::kBits);
+    return r;
+}
+
+void draw_pictures(const py::object& systems, int num_maps, std::int64_t points, int canvas, int pad, int brush,
+                   const py::object& shots, const py::object& out, const py::object& table, const py::object& noise,
+                   bool bilinear, bool channels_last, int threads, const std::string& simd, std::uintptr_t stream) {
+    const DrawRequest r = make_draw(systems, num_maps, points, canvas, pad, brush,
+                                    make_film(shots, out, table, noise, bilinear, channels_last));
+    const FilmRequest& film = r.film;
+    require(threads >= 1, "threads must be 1 or more");
+    const py::gil_scoped_release released;
+    if (film.out.cuda) {
+#if defined(ONEPFRAC_CUDA)
+        draw_pictures_cuda(block_job(r.job, canvas), film.packed, film.film, film.batch, film.out.device, stream);
+#else
+        static_cast<void>(stream);
+        throw std::runtime_error("this build has no CUDA kernels (ONEPFRAC_CUDA=0)");
+#endif
+    } else {
+        draw_pictures_cpu(r.job, film.packed, film.film, threads, simd);
+    }
+}
+
+void draw_pictures_on_host_block(const py::object& systems, int num_maps, std::int64_t points, int canvas, int pad,
+                                 int brush, const py::object& shots, const py::object& out, const py::object& table,
+                                 const py::object& noise, bool bilinear, bool channels_last, int threads,
+                                 bool reverse) {
+    const DrawRequest r = make_draw(systems, num_maps, points, canvas, pad, brush,
+                                    make_film(shots, out, table, noise, bilinear, channels_last));
+    require(!r.film.out.cuda, "out must be on the CPU");
+    require(threads >= 1, "threads must be 1 or more");
+    const py::gil_scoped_release released;
+    draw_pictures_host_block(block_job(r.job, canvas), r.film.packed, r.film.film, r.film.batch, threads, reverse);
+}
+
+// Whether a block of a CUDA device can hold a canvas and what a picture needs.
+bool canvas_fits_block(int canvas, int size, int device) {
+#if defined(ONEPFRAC_CUDA)
+    return fits_block(canvas, size, device);
+#else
+    static_cast<void>(canvas), static_cast<void>(size), static_cast<void>(device);
+    return false;
+#endif
+}
+
+}  // namespace
+
+void bind_picture(py::module_& module) {
+    module.attr("SHOT_WORDS") = kShotWords;
+    module.attr("NOISE_LEVELS") = kNoiseLevels;
+    module.def("pack_shots", &pack_shots, py::arg("views"), py::arg("steps"), py::arg("amounts"), py::arg("windows"),
+               py::arg("erased"), py::arg("keys"), py::arg("size"));
+    module.def("take_pictures", &take_pictures, py::arg("shots"), py::arg("canvases"), py::arg("which"),
+               py::arg("width"), py::arg("out"), py::arg("table"), py::arg("noise"), py::arg("bilinear"),
+               py::arg("channels_last"), py::arg("threads"), py::arg("simd"), py::arg("stream"));
+    module.def("take_pictures_host_block", &take_pictures_on_host_block, py::arg("shots"), py::arg("canvases"),
+               py::arg("which"), py::arg("width"), py::arg("out"), py::arg("table"), py::arg("noise"),
+               py::arg("bilinear"), py::arg("channels_last"), py::arg("threads"), py::arg("reverse"));
+    module.def("draw_pictures", &draw_pictures, py::arg("systems"), py::arg("num_maps"), py::arg("points"),
+               py::arg("canvas"), py::arg("pad"), py::arg("brush"), py::arg("shots"), py::arg("out"),
+               py::arg("table"), py::arg("noise"), py::arg("bilinear"), py::arg("channels_last"), py::arg("threads"),
+               py::arg("simd"), py::arg("stream"));
+    module.def("draw_pictures_host_block", &draw_pictures_on_host_block, py::arg("systems"), py::arg("num_maps"),
+               py::arg("points"), py::arg("canvas"), py::arg("pad"), py::arg("brush"), py::arg("shots"),
+               py::arg("out"), py::arg("table"), py::arg("noise"), py::arg("bilinear"), py::arg("channels_last"),
+               py::arg("threads"), py::arg("reverse"));
+    module.def("fits_block", &canvas_fits_block, py::arg("canvas"), py::arg("size"), py::arg("device"));
+}
+
+}  // namespace onepfrac
