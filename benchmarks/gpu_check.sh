@@ -31,7 +31,7 @@ step build 240 env ONEPFRAC_CUDA_ARCHS="$arch" python -m pip install --no-build-
 }
 step bits 300 python -m pytest -q -m gpu -p no:cacheprovider tests
 step simd 120 python -m pytest -q -p no:cacheprovider tests/test_rendering.py -k "simd or golden or twin or dtype"
-for name in render_gpu growth_gpu train; do
+for name in stream_gpu train render_gpu growth_gpu; do
     step "$name" 200 python benchmarks/run.py "$name"
 done
 cp benchmarks/results/*_gpu.json "$out" 2>/dev/null
@@ -40,7 +40,7 @@ rm -rf "$out/quick" # weights are not results; its log holds speed and waiting t
 if command -v compute-sanitizer >/dev/null; then
     for tool in memcheck racecheck initcheck synccheck; do
         step "$tool" 180 compute-sanitizer --tool "$tool" --error-exitcode 9 \
-            python -m pytest -q -m gpu -p no:cacheprovider tests/test_rendering.py -k "current_stream or end_alike"
+            python -m pytest -q -m gpu -p no:cacheprovider tests/test_rendering.py tests/test_camera.py -k "current_stream or end_alike or sanitizer"
     done
 else
     summary+=("sanitizers   absent (compute-sanitizer is not on PATH)")

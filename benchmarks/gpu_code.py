@@ -1,4 +1,4 @@
-"""The machine code of the CUDA kernel: instructions a point, registers, spills, occupancy. Needs no GPU.
+"""The machine code of the CUDA kernels: instructions a point, registers, spills, occupancy. Needs no GPU.
 
     python benchmarks/gpu_code.py            # of the built extension: a table, and benchmarks/results/gpu_code.json
     python benchmarks/gpu_code.py --check    # exit status 1 where a budget is broken; writes nothing
@@ -8,6 +8,9 @@ the extension. An orbit is walked twice, once for the bounds and once to ink; ea
 loop that plays eight steps, one block of random numbers, an iteration. A loop is found by its backward branch and
 known by what it holds: 32 multiply-adds of the maps and the wide multiplications of Philox; minima make it the bounds
 loop, an atomic OR in shared memory the ink loop. Of loops of one kind the shortest counts: the others check each point.
+The kernel that draws a canvas and takes its picture holds the same two loops, and the camera's: over the rows of taps
+around a pixel, known by their look-ups of 16-bit sums: two a row for kernels up to 8 columns wide (canvases shrunk to
+a half at most), four for those up to 16.
 """
 
 from __future__ import annotations
@@ -28,7 +31,15 @@ from timing import write
 from onepfrac import _C
 
 STEPS = 8  # of an orbit, an iteration of a loop
+ROWS = 4  # of taps, an iteration of a loop
+PICTURE = 224  # pixels of the pictures whose memory is told
+KERNELS = {  # those for two maps, and for bits
+    "render": "13render_kernelILi2E",
+    "draw pictures": "draw_pictures_kernelILi2E",
+    "take pictures": "take_pictures_kernelINS_9BlockBits",
+}
 BUDGET = 40  # instructions a point in each loop
+TAPS_BUDGET = 40  # instructions a row of taps
 SIZES = (64, 128, 224, 256, 362, 384, 512, 1024, 2048)
 # A multiprocessor of compute capability 9.0 (CUDA C++ Programming Guide, "Technical Specifications per Compute
 # Capability"): registers, threads, bytes of shared memory for all blocks and for one, and what CUDA keeps of each.
@@ -87,52 +98,63 @@ def loops(code: Sequence[Instruction]) -> list[list[Instruction]]:
 
 
 def kind_of(operations: Counter[str]) -> str | None:
-    """Tell the bounds loop and the ink loop; None for any other."""
+    """Tell the bounds loop, the ink loop and the camera's loops over rows of taps; None for any other."""
     wide = sum(count for name, count in operations.items() if name.startswith("IMAD.WIDE"))
     plain: Counter[str] = Counter()
     for name, count in operations.items():
         plain[name.split(".")[0]] += count
     if plain["FFMA"] < 4 * STEPS or wide < 8:
-        return None
+        sums = sum(count for name, count in operations.items() if name.startswith(("LDS.S16", "LDS.U16")))
+        return {8: "eight columns", 16: "sixteen columns"}.get(sums) if plain["FFMA"] == 0 else None
     if plain["ATOMS"] >= STEPS:
         return "ink"
     return "bounds" if plain["FMNMX"] + plain["FMNMX3"] >= STEPS else None
 
 
 def describe(extension: Path, arch: str) -> dict[str, Any]:
-    """Measure the kernel for two maps, and look for spills in both kernels."""
+    """Measure the kernels for two maps, and look for spills in all."""
     found = functions(cuobjdump("-sass", "-arch", f"sm_{arch}", extension))
-    kernels = {name: code for name, code in found.items() if "render_kernel" in name}
-    name = next((name for name in kernels if "render_kernelILi2E" in name), None)
-    if name is None:
-        raise SystemExit(f"{extension} holds no kernel for sm_{arch}")
     usage = cuobjdump("-res-usage", "-arch", f"sm_{arch}", extension)
-    resources = re.search(re.escape(name) + r".*?REG:(\d+) STACK:(\d+) SHARED:(\d+) LOCAL:(\d+)", usage, re.DOTALL)
-    if resources is None:
-        raise SystemExit(f"cuobjdump -res-usage says nothing of {name}")
-    walks: dict[str, dict[str, Any]] = {}
-    for loop in loops(kernels[name]):
+    kernels = {}
+    for short, part in KERNELS.items():
+        name = next((name for name in found if part in name), None)
+        if name is None:
+            raise SystemExit(f"{extension} holds no kernel {part} for sm_{arch}")
+        resources = re.search(re.escape(name) + r".*?REG:(\d+) STACK:(\d+) SHARED:(\d+) LOCAL:(\d+)", usage, re.DOTALL)
+        if resources is None:
+            raise SystemExit(f"cuobjdump -res-usage says nothing of {name}")
+        kernels[short] = {
+            "registers": int(resources[1]),
+            "stack_bytes": int(resources[2]),
+            "local_memory_instructions": sum(i.operation.split(".")[0] in ("LDL", "STL") for i in found[name]),
+            "loops": loops_of(found[name]),
+        }
+    sizes = [occupancy(size, _C.cuda_layout(size, BLOCK_SHARED), kernels["render"]["registers"]) for size in SIZES]
+    drawn = [
+        occupancy(size, (1, _C.picture_bytes(size, PICTURE)), kernels["draw pictures"]["registers"])
+        for size in SIZES
+        if _C.picture_bytes(size, PICTURE) <= BLOCK_SHARED
+    ]
+    return {"arch": arch, "kernels": kernels, "occupancy": {"render": sizes, "draw pictures": drawn}}
+
+
+def loops_of(code: Sequence[Instruction]) -> dict[str, dict[str, Any]]:
+    """Return the loops that are counted: instructions a point, or a row of taps; the shortest of each kind."""
+    counted: dict[str, dict[str, Any]] = {}
+    for loop in loops(code):
         operations = Counter(i.operation for i in loop)
         kind = kind_of(operations)
-        if kind is not None and (kind not in walks or len(loop) < walks[kind]["instructions"]):
-            walks[kind] = {"instructions": len(loop), "a_point": len(loop) / STEPS} | {
-                "operations": dict(Counter(i.operation.split(".")[0] for i in loop).most_common())
-            }
-    local = sum(i.operation.split(".")[0] in ("LDL", "STL") for code in kernels.values() for i in code)
-    registers = int(resources[1])
-    return {
-        "arch": arch,
-        "registers": registers,
-        "stack_bytes": int(resources[2]),
-        "local_memory_instructions": local,
-        "walks": walks,
-        "occupancy": [occupancy(size, registers) for size in SIZES],
-    }
+        if kind is None or (kind in counted and counted[kind]["instructions"] <= len(loop)):
+            continue
+        steps = ROWS if "columns" in kind else STEPS
+        plain = Counter(i.operation.split(".")[0] for i in loop)
+        counted[kind] = {"instructions": len(loop), "each": len(loop) / steps, "operations": dict(plain.most_common())}
+    return counted
 
 
-def occupancy(size: int, registers: int) -> dict[str, Any]:
+def occupancy(size: int, layout: tuple[int, int], registers: int) -> dict[str, Any]:
     """Return how a canvas fits: bands of rows it is cut into, shared memory of a block, blocks and threads at once."""
-    bands, shared = _C.cuda_layout(size, BLOCK_SHARED)
+    bands, shared = layout
     threads = _C.ORBITS
     limits = {
         "registers": REGISTERS // (threads * -(-registers // 8) * 8),
@@ -153,15 +175,23 @@ def occupancy(size: int, registers: int) -> dict[str, Any]:
 def broken(found: dict[str, Any]) -> list[str]:
     """Return what is wrong with the code; nothing where all budgets hold."""
     complaints = []
-    for kind in ("bounds", "ink"):
-        if kind not in found["walks"]:
-            complaints.append(f"no {kind} loop was found")
-        elif found["walks"][kind]["a_point"] > BUDGET:
-            complaints.append(f"the {kind} loop takes {found['walks'][kind]['a_point']:.1f} instructions a point")
-    if found["stack_bytes"] or found["local_memory_instructions"]:
-        complaints.append(
-            f"{found['stack_bytes']} bytes of stack, {found['local_memory_instructions']} accesses to local memory"
-        )
+    walks, taps = ("bounds", "ink"), ("eight columns", "sixteen columns")
+    for kernel, kinds in (("render", walks), ("draw pictures", (*walks, *taps))):
+        counted = found["kernels"][kernel]["loops"]
+        for kind in kinds:
+            budget = TAPS_BUDGET if kind in taps else BUDGET
+            if kind not in counted:
+                complaints.append(f"{kernel}: no loop for {kind} was found")
+            elif counted[kind]["each"] > budget:
+                complaints.append(
+                    f"{kernel}: {kind} takes {counted[kind]['each']:.1f} instructions, of at most {budget}"
+                )
+    for kernel, usage in found["kernels"].items():
+        if usage["stack_bytes"] or usage["local_memory_instructions"]:
+            complaints.append(
+                f"{kernel}: {usage['stack_bytes']} bytes of stack,"
+                f" {usage['local_memory_instructions']} accesses to local memory"
+            )
     return complaints
 
 
@@ -173,16 +203,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--file", type=Path, default=Path(_C.__file__), help="extension (default: the built one)")
     options = parser.parse_args(arguments)
     found = describe(options.file, options.arch)
-    print(f"sm_{found['arch']}: {found['registers']} registers, {found['stack_bytes']} bytes of stack,", end=" ")
-    print(f"{found['local_memory_instructions']} accesses to local memory")
-    for kind, walk in found["walks"].items():
-        most = ", ".join(f"{count} {name}" for name, count in list(walk["operations"].items())[:8])
-        print(f"  {kind:6s} {walk['a_point']:5.1f} instructions a point of at most {BUDGET}; of {STEPS} points: {most}")
-    for row in found["occupancy"]:
-        print(
-            f"  {row['size']:4d} pixels: {row['bands']} band(s), {row['shared_bytes'] / 1024:6.1f} KiB a block,"
-            f" {row['blocks']} blocks and {row['threads']} threads a multiprocessor (limit: {row['limit']})"
-        )
+    print(f"sm_{found['arch']}")
+    for kernel, usage in found["kernels"].items():
+        print(f"{kernel}: {usage['registers']} registers, {usage['stack_bytes']} bytes of stack,", end=" ")
+        print(f"{usage['local_memory_instructions']} accesses to local memory")
+        for kind, loop in usage["loops"].items():
+            unit, steps = ("row of taps", ROWS) if "columns" in kind else ("point", STEPS)
+            most = ", ".join(f"{count} {name}" for name, count in list(loop["operations"].items())[:8])
+            print(f"  {kind}: {loop['each']:.1f} instructions a {unit}; of {steps}: {most}")
+    for kernel, rows in found["occupancy"].items():
+        for row in rows:
+            memory = f"{row['bands']} band(s), {row['shared_bytes'] / 1024:6.1f} KiB a block"
+            print(
+                f"  {kernel}, canvas {row['size']:4d}: {memory}, {row['blocks']} blocks and {row['threads']} threads"
+                f" a multiprocessor (limit: {row['limit']})"
+            )
     complaints = broken(found)
     print(*complaints, sep="\n", end="\n" if complaints else "")
     if not options.check:

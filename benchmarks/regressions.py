@@ -41,6 +41,6 @@ def test_pack(benchmark: Any) -> None:
 
 @pytest.mark.parametrize("draws", ["fixed", "fresh"])
 def test_stream(benchmark: Any, draws: str) -> None:
-    stream = onepfrac.OnePFrac(num_classes=16).stream(batch_size=16, augment="crop-flip", draws=draws, threads=1)
+    stream = onepfrac.OnePFrac(num_classes=16).stream(batch_size=16, augment="deit", draws=draws, threads=1)
     batches = iter(stream)
     benchmark(next, batches)

@@ -163,9 +163,9 @@ def limits(points: int, size: int, dtype: torch.dtype) -> dict[str, float]:
     found = torch.cuda.get_device_properties(0)
     clock = 1e3 * found.clock_rate if hasattr(found, "clock_rate") else 1.98e9  # kHz; else that of an H200
     multiprocessors = found.multi_processor_count
-    walks = json.loads((RESULTS / "gpu_code.json").read_text())["walks"]
+    loops = json.loads((RESULTS / "gpu_code.json").read_text())["kernels"]["render"]["loops"]
     steps = points + PEER_ORBITS * PEER_BURN_IN
-    instructions = steps * sum(walk["a_point"] for walk in walks.values())
+    instructions = steps * sum(loop["each"] for loop in loops.values())
     return {
         "issue": multiprocessors * 4 * 32 * clock / instructions,
         "atomics": multiprocessors * 32 * clock / points,

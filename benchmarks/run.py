@@ -20,7 +20,7 @@ import torch
 
 HERE = Path(__file__).resolve().parent
 CPU = ("render", "growth", "stream", "train", "dataset", "gpu_code")
-GPU = ("render_gpu", "growth_gpu")
+GPU = ("stream_gpu", "render_gpu", "growth_gpu")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     model = timm.create_model("vit_tiny_patch16_224", num_classes=1000).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     stream = onepfrac.OnePFrac(num_classes=1000).stream(
-        batch_size=batch, size=224, augment="crop-flip", device=device, dtype=torch.bfloat16 if cuda else torch.float32
+        batch_size=batch, size=224, augment="deit", device=device, dtype=torch.bfloat16 if cuda else torch.float32
     )
     batches = iter(stream)
     constant = next(batches)

@@ -244,12 +244,11 @@ ONEPFRAC_FN void draw_points_block(Threads& threads, const BlockJob& job, std::i
             }
         }
     });
-
 }
 
-// One thread's share of the brushed words of the rows from `begin` to `end`, after a canvas that holds the points of the
-// rows from `band.first_row` on: calls write(row, j, word). A thread takes four words at a time, those that share a block
-// of texture.
+// One thread's share of the brushed words of the rows from `begin` to `end`, after a canvas that holds the points of
+// the rows from `band.first_row` on: calls write(row, j, word). A thread takes four words at a time, those that share a
+// block of texture.
 template <class Write>
 ONEPFRAC_FN void brush_rows(const BlockJob& job, const BlockMemory& memory, const Band& band, int begin, int end,
                             int thread, int count, Write&& write) {

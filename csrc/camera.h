@@ -1,9 +1,9 @@
 // The camera: how a picture is taken of a canvas. A shot holds the view (where the picture's pixels lie on the canvas),
 // the steps that are done to its grays, and a rectangle erased at the end.
 //
-// View. The centre of a picture's pixel lies at a place on the canvas, in fixed point. The value there is the sum of the
-// canvas pixels around it, weighted by a kernel of columns times a kernel of rows: Keys' cubic with a = -1/2, or the
-// triangle, as Pillow's BICUBIC and BILINEAR (Keys, "Cubic convolution interpolation for digital image processing",
+// View. The centre of a picture's pixel lies at a place on the canvas, in fixed point. The value there is the sum of
+// the canvas pixels around it, weighted by a kernel of columns times a kernel of rows: Keys' cubic with a = -1/2, or
+// the triangle, as Pillow's BICUBIC and BILINEAR (Keys, "Cubic convolution interpolation for digital image processing",
 // 1981). Each kernel is widened by the footprint, the view's scale along that axis of the canvas, where that exceeds 1.
 // Places are rounded to 1/128 of a canvas pixel; the weights of a place are integers that add up to 2048, so that all
 // sums are exact and their order is free. Off the canvas its edge goes on.
@@ -43,14 +43,15 @@ inline constexpr int kLastStep = 10;
 
 // What a shot is to the executors; 32-bit words, the same bytes on host and device.
 struct Shot {
-    Key key;                  // of the noise
-    std::int32_t erased[4];   // top, left, height, width in pixels of the picture
-    float footprint[2];       // of x and y, in canvas pixels, 1 or more
-    std::int32_t num_steps;   // none of them kNone
+    Key key;                 // of the noise
+    std::int32_t erased[4];  // top, left, height, width in pixels of the picture
+    float footprint[2];      // of x and y, in canvas pixels, 1 or more
+    std::int32_t num_steps;  // none of them kNone
     std::int32_t num_windows;
     Step steps[kMaxSteps];
     float amounts[kMaxSteps];
-    // Fixed point of 2^-32. Pixel (column i, row j) is at v[0] i + v[1] j + v[2] along x, v[3] i + v[4] j + v[5] along y.
+    // Fixed point of 2^-32. Pixel (column i, row j) is at v[0] i + v[1] j + v[2] along x, v[3] i + v[4] j + v[5] along
+    // y.
     std::int64_t view[6];                  // canvas pixels, with the centre of pixel (0, 0) at (0.5, 0.5)
     std::int64_t windows[kMaxWindows][6];  // frames of width and height 1
 };
@@ -195,7 +196,8 @@ ONEPFRAC_FN int blend(int from, int to, float factor) {
 }
 
 // Pillow's SMOOTH filter at the middle of three rows, then the blend of Sharpness.
-ONEPFRAC_FN int sharpened(const std::uint8_t* above, const std::uint8_t* here, const std::uint8_t* below, float factor) {
+ONEPFRAC_FN int sharpened(const std::uint8_t* above, const std::uint8_t* here, const std::uint8_t* below,
+                          float factor) {
     const int around = above[-1] + above[0] + above[1] + here[-1] + here[1] + below[-1] + below[0] + below[1];
     const int sum = around + 5 * here[0];
     return blend((2 * sum + 13) / 26, here[0], factor);
@@ -268,8 +270,8 @@ ONEPFRAC_FN int toned(Step step, float amount, Statistics statistics, int v) {
 
 // ---- noise ----------------------------------------------------------------------------------------------------------
 
-// Levels of the normal noise: column c of a row takes 12 bits of half c % 2 of word (c % 8) / 2 of the Philox block with
-// counter (c / 8, row, purpose, channel).
+// Levels of the normal noise: column c of a row takes 12 bits of half c % 2 of word (c % 8) / 2 of the Philox block
+// with counter (c / 8, row, purpose, channel).
 inline constexpr int kNoisePerBlock = 8;
 
 template <class L>

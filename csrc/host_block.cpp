@@ -74,7 +74,11 @@ void take_pictures_host_block(const PictureJob& job, int threads, bool reverse) 
     SerialThreads serial{threads, reverse};
     for (std::int64_t image = 0; image < job.batch; ++image) {
         PoisonedMemory memory(picture_memory_bytes(job.film.size));
-        take_picture_block(serial, job, image, memory.at<PictureMemory>(0));
+        if (job.canvases.bits != nullptr) {
+            take_picture_block<BlockBits>(serial, job, image, memory.at<PictureMemory>(0));
+        } else {
+            take_picture_block<BlockGrays>(serial, job, image, memory.at<PictureMemory>(0));
+        }
     }
 }
 

@@ -67,15 +67,16 @@ Shot pack_shot(const ShotParts& parts, int size) {
     int sharpness = 0;
     for (std::size_t k = 0; k < parts.steps.size(); ++k) {
         const int code = parts.steps[k];
-        require(code >= 0 && code <= kLastStep, "steps must be codes in 0.." + std::to_string(kLastStep) + ", got " +
-                                                    std::to_string(code));
+        require(code >= 0 && code <= kLastStep,
+                "steps must be codes in 0.." + std::to_string(kLastStep) + ", got " + std::to_string(code));
         if (code == 0) continue;
         const auto step = static_cast<Step>(code);
         check_amount(step, parts.amounts[k]);
         require(shot.num_steps < kMaxSteps, "a shot must have at most 16 steps");
         shot.steps[shot.num_steps] = step;
         shot.amounts[shot.num_steps++] = static_cast<float>(parts.amounts[k]);
-        if (step == Step::kSharpness) require(++sharpness <= kMaxSharpness, "a shot must have at most 8 SHARPNESS steps");
+        if (step == Step::kSharpness)
+            require(++sharpness <= kMaxSharpness, "a shot must have at most 8 SHARPNESS steps");
         if (step != Step::kWindow) continue;
         require(windows < static_cast<std::size_t>(kMaxWindows) && 6 * windows < parts.windows.size(),
                 "windows must hold one for each WINDOW step, at most 8");

@@ -11,11 +11,11 @@ namespace onepfrac {
 
 // What one shot is made of; the arrays are those of Shots in the Python package.
 struct ShotParts {
-    std::span<const double> view;            // 6
-    std::span<const std::int8_t> steps;      // K
-    std::span<const double> amounts;         // K
-    std::span<const double> windows;         // 6 G
-    std::span<const std::int32_t> erased;    // 4
+    std::span<const double> view;          // 6
+    std::span<const std::int8_t> steps;    // K
+    std::span<const double> amounts;       // K
+    std::span<const double> windows;       // 6 G
+    std::span<const std::int32_t> erased;  // 4
     std::uint64_t key;
 };
 

@@ -41,8 +41,8 @@ def test_time_grows_with_points_and_images_and_not_faster() -> None:
 def test_the_augmented_stream_is_faster_than_png_files_and_pil() -> None:
     text = smoke("stream")
     times = {line[2:42].strip(): float(line[42:50]) for line in text.splitlines() if line.endswith("x")}
-    ours = times["onepfrac, crop and flips, fixed draws"]
-    assert times["PNG and timm, crop and flips"] > 1.5 * ours, text
+    for draws in ("fixed", "fresh"):  # 40 and 20 times on an idle machine with a vector unit
+        assert times["PNG and timm, DeiT's recipe"] > 4 * times[f"onepfrac, DeiT's recipe, {draws} draws"], text
 
 
 def test_building_files_takes_longer_than_streaming() -> None:

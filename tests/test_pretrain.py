@@ -73,12 +73,8 @@ def test_the_paper_preset_holds_the_papers_values() -> None:
     assert (paper.weight_decay, paper.drop_path, paper.smoothing) == (0.05, 0.1, 0.1)
     assert (paper.mixup, paper.cutmix, paper.mix_prob, paper.mix_switch) == (0.8, 1.0, 1.0, 0.5)
     assert (paper.size, paper.model, paper.draws) == (224, "vit_tiny_patch16_224", "fixed")
+    assert (paper.augment, paper.crop) == ("deit", True)
     assert pretrain.learning_rate(paper, paper.warmup) == pytest.approx(5e-4, rel=1e-12)
-
-
-def test_the_paper_preset_says_where_it_differs_from_the_paper() -> None:
-    assert pretrain.PRESETS["paper"]["augment"] == "crop-flip"
-    assert "deit" in pretrain.NOTES["paper"]
 
 
 def test_the_defaults_are_the_paper_presets() -> None:
@@ -128,7 +124,7 @@ def test_a_setting_that_is_not_legal_is_refused_by_name(changes: dict[str, Any],
     ("changes", "words"),
     [
         ({"batch_size": 7}, "batch_size must be a multiple of 2 with 1 rank.*mixup, got 7"),
-        ({"augment": "deit"}, "'deit' is not available in this version"),
+        ({"threads": 2000}, r"threads must be an integer in 1\.\.1024, got 2000"),
         ({"device": "tpu"}, "device must be auto, cpu, cuda or cuda:N, got 'tpu'"),
         ({"device": "cuda:99"}, "device must be one of this machine's"),
         ({"model": "vit_of_nobody"}, "model must be one of timm's"),
@@ -284,6 +280,45 @@ def test_a_run_that_time_stopped_resumes_to_the_same_bits(tmp_path: Path, finish
     assert pretrain.pretrain(tiny(out, resume=True)).finished
     assert same(out / "weights.safetensors", finished / "weights.safetensors")
     assert same(out / "checkpoint.safetensors", finished / "checkpoint.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("augment", "draws"), [("none", "fresh"), ("crop-flip", "fixed"), ("deit", "fixed"), ("deit", "fresh")]
+)
+def test_a_run_with_any_augmentation_resumes_to_the_same_bits(tmp_path: Path, augment: str, draws: str) -> None:
+    changes = {"augment": augment, "draws": draws, "steps": 3}
+    assert pretrain.pretrain(tiny(tmp_path / "whole", **changes)).finished
+    assert pretrain.pretrain(tiny(tmp_path / "parts", minutes=1e-9, **changes)).step == 1
+    assert pretrain.pretrain(tiny(tmp_path / "parts", resume=True, **changes)).finished
+    assert same(tmp_path / "whole" / "weights.safetensors", tmp_path / "parts" / "weights.safetensors")
+
+
+def test_mixup_draws_the_same_for_a_step_of_a_resumed_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[tuple[float, bool, bytes]] = []
+    params, call = pretrain.Mixup._params_per_batch, pretrain.Mixup.__call__
+
+    def recorded_params(self: pretrain.Mixup) -> tuple[float, bool]:
+        drawn.append((*params(self), b""))
+        return drawn[-1][:2]
+
+    def recorded_call(self: pretrain.Mixup, images: torch.Tensor, labels: torch.Tensor) -> Any:
+        mixed, targets = call(self, images, labels)
+        drawn[-1] = (*drawn[-1][:2], mixed.numpy().tobytes() + targets.numpy().tobytes())  # cutmix draws a box, too
+        return mixed, targets
+
+    monkeypatch.setattr(pretrain.Mixup, "_params_per_batch", recorded_params)
+    monkeypatch.setattr(pretrain.Mixup, "__call__", recorded_call)
+    changes = {"steps": 12, "augment": "deit"}
+    pretrain.pretrain(tiny(tmp_path / "whole", **changes))
+    whole = drawn.copy()
+    assert len(whole) == 12
+    assert len({entry[0] for entry in whole}) == 12  # each step draws for itself
+    assert {entry[1] for entry in whole} == {True, False}  # mixup and cutmix
+    drawn.clear()
+    for minutes in (1e-9, 1e-9, 0.0):  # it stops after one step, after another, and then never
+        pretrain.pretrain(tiny(tmp_path / "parts", minutes=minutes, resume=True, **changes))
+        np.random.rand(7)  # noqa: NPY002 - a resumed run does not find NumPy's state as it was left
+    assert drawn == whole
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

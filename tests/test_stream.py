@@ -20,6 +20,7 @@ import onepfrac
 from onepfrac import OnePFrac, Stream, stream
 from onepfrac.augment import Policy
 from onepfrac.canvases import store_bytes
+from onepfrac.datasets import recipe
 
 RECIPE = OnePFrac(num_classes=10, points=2000, canvas=32, pad=2, brush="fill")
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -88,10 +89,28 @@ def test_augmentation_is_drawn_anew_for_every_sample() -> None:
     assert len({image.numpy().tobytes() for images, _ in batches for image in images}) == 40
 
 
-def test_chunks_of_canvases_and_threads_do_not_change_a_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "_CANVAS_BYTES", {"cpu": 3 * 32 * 32})
-    assert same(take(make(threads=2), 3), REFERENCE[:3])
-    assert same(take(make(threads=1), 3), REFERENCE[:3])
+@pytest.mark.parametrize("augment", ["crop-flip", "deit"])
+def test_chunks_of_canvases_and_threads_do_not_change_a_picture(augment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks are for recipes that cannot take pictures on the way, as 1p-frac can."""
+    expected = REFERENCE[:3] if augment == "crop-flip" else take(make(augment=augment), 3)
+    drawn: list[int] = []
+    draw = OnePFrac.draw
+
+    def spy(self: OnePFrac, plan: Any, device: torch.device, threads: int | None, bits: bool = False) -> torch.Tensor:
+        drawn.append(len(plan))
+        return draw(self, plan, device, threads, bits)
+
+    for threads in (1, 2, 5):
+        assert same(take(make(augment=augment, threads=threads), 3), expected)
+        assert same(take(make(augment=augment, threads=threads, cache=0), 3), expected)
+    monkeypatch.setattr(OnePFrac, "draw", spy)
+    monkeypatch.setattr(OnePFrac, "take", recipe.Recipe.take)
+    for room, chunks in ((3 * 32 * 32, [3, 1]), (32 * 32 - 1, [1] * 4), (2**20, [4])):
+        monkeypatch.setattr(recipe, "_CANVAS_BYTES", {"cpu": room})
+        for threads in (1, 2):
+            drawn.clear()
+            assert same(take(make(augment=augment, threads=threads, cache=0), 3), expected)
+            assert drawn == 3 * chunks
 
 
 # State
@@ -108,6 +127,27 @@ def test_resuming_at_any_position_goes_on_exactly(position: int) -> None:
     second.load_state_dict(state)
     assert second.state_dict() == state
     assert same(take(second, 2), REFERENCE[position : position + 2])
+
+
+@pytest.mark.parametrize("cache", [0, 2**25])
+@pytest.mark.parametrize("draws", ["fixed", "fresh"])
+def test_a_deit_stream_resumes_exactly_at_any_position_on_any_ranks(draws: str, cache: int) -> None:
+    settings: dict[str, Any] = {"augment": "deit", "draws": draws, "dtype": torch.float32}
+    reference = take(make(**settings), 8)
+    assert len({image.numpy().tobytes() for images, _ in reference for image in images}) == 32
+    for position in range(6):
+        first = make(**settings, cache=cache)
+        assert same(take(first, position), reference[:position]) if position else True
+        second = make(**settings, cache=cache)
+        second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+        assert same(take(second, 2), reference[position : position + 2])
+        shares = []
+        for rank in range(2):
+            half = make(2, rank=rank, world_size=2, **settings, cache=cache)
+            half.load_state_dict(first.state_dict())
+            shares.append(take(half, 1)[0])
+        whole = tuple(map(torch.cat, zip(*shares, strict=True)))
+        assert same([whole], reference[position : position + 1])  # type: ignore[list-item]
 
 
 def test_the_state_resumes_on_another_number_of_ranks() -> None:
@@ -139,6 +179,19 @@ def test_a_running_iterator_follows_a_loaded_state() -> None:
     assert same([next(running)], REFERENCE[7:8])
 
 
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("hold", [lambda images: images, lambda images: images[1:], lambda images: images.numpy()])
+def test_a_batch_or_any_part_of_it_that_is_held_is_not_written_to_again(hold: Any, channels_last: bool) -> None:
+    endless, held = iter(make(channels_last=channels_last)), []
+    for number in range(12):
+        images, _ = next(endless)
+        if number % 2 == 0:
+            held.append((hold(images), hold(REFERENCE[number][0])))
+        del images
+    for part, expected in held:
+        assert torch.equal(torch.as_tensor(part), torch.as_tensor(expected))
+
+
 def test_a_batch_that_failed_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     endless = make()
     running = iter(endless)
@@ -151,7 +204,7 @@ def test_a_batch_that_failed_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> 
     assert same([next(running)], REFERENCE[1:2])
 
 
-@pytest.mark.parametrize("augment", [None, "crop-flip"])
+@pytest.mark.parametrize("augment", [None, "crop-flip", "deit"])
 def test_kept_canvases_give_the_same_batches_and_are_drawn_once(
     augment: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,17 +228,24 @@ def test_kept_canvases_give_the_same_batches_and_are_drawn_once(
 
 def test_canvases_are_kept_only_with_fixed_draws_and_if_all_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = store_bytes(make().recipe.num_classes, make().recipe.canvas)
-    asked: list[bool] = []
-    draw = OnePFrac.draw
+    asked: list[str] = []
 
-    def spy(self: OnePFrac, plan: Any, device: torch.device, threads: int | None, bits: bool = False) -> torch.Tensor:
-        asked.append(bits)
-        return draw(self, plan, device, threads, bits)
+    def spy_on(name: str) -> None:
+        method = getattr(OnePFrac, name)
 
-    monkeypatch.setattr(OnePFrac, "draw", spy)
-    for settings, bits in (({"cache": whole}, True), ({"cache": whole - 1}, False), ({"draws": "fresh"}, False)):
-        take(make(**settings), 1)
-        assert asked.pop() is bits
+        def spy(self: OnePFrac, *arguments: Any, **settings: Any) -> Any:
+            asked.append(name)
+            return method(self, *arguments, **settings)
+
+        monkeypatch.setattr(OnePFrac, name, spy)
+
+    spy_on("draw")  # the canvases of a batch, to be kept
+    spy_on("take")  # their pictures in one go
+    for settings, name in (({"cache": whole}, "draw"), ({"cache": whole - 1}, "take"), ({"draws": "fresh"}, "take")):
+        for augment in (None, "crop-flip", "deit"):
+            asked.clear()
+            take(make(augment=augment, **settings), 1)
+            assert asked == [name]
     for cache, error in ((-1, ValueError), (1.5, TypeError)):
         for draws in ("fixed", "fresh"):
             with pytest.raises(error, match="cache"):
@@ -298,6 +358,14 @@ def test_a_loader_with_forked_workers_gives_the_same_batches(workers: int) -> No
 
 def test_a_loader_with_spawned_workers_gives_the_same_batches() -> None:
     assert same(loaded(2, 5, "spawn"), REFERENCE[:5])
+
+
+@pytest.mark.parametrize("draws", ["fixed", "fresh"])
+def test_a_loader_of_a_deit_stream_gives_the_same_batches_with_workers_and_without(draws: str) -> None:
+    settings: dict[str, Any] = {"augment": "deit", "draws": draws, "dtype": torch.float32}
+    expected = take(make(**settings), 6)
+    assert same(loaded(0, 6, **settings), expected)
+    assert same(loaded(2, 6, **settings), expected)
 
 
 def test_ranks_and_workers_together_give_the_same_batches() -> None:

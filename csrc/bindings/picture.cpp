@@ -70,8 +70,8 @@ struct FilmRequest {
 
 FilmRequest make_film(const py::object& shots, const py::object& out, const py::object& table, const py::object& noise,
                       bool bilinear, bool channels_last) {
-    FilmRequest r{view_of(shots, "shots"), view_of(out, "out"), view_of(table, "table"), view_of(noise, "noise"),
-                  nullptr, {}, 0};
+    FilmRequest r{
+        view_of(shots, "shots"), view_of(out, "out"), view_of(table, "table"), view_of(noise, "noise"), nullptr, {}, 0};
     require((r.shots.kind == ArrayView::Kind::kUnsigned || r.shots.kind == ArrayView::Kind::kSigned) &&
                 r.shots.bits == 32 && r.shots.shape.size() == 2 && r.shots.shape[1] == kShotWords &&
                 r.shots.contiguous(),
@@ -116,7 +116,8 @@ struct CanvasRequest {
     Canvases job;
 };
 
-// canvases (C, height, width) uint8, or (C, height, words a row) int32 with `width` pixels a row; which (B,) int64 or None
+// canvases (C, height, width) uint8, or (C, height, words a row) int32 with `width` pixels a row; which (B,) int64 or
+// None
 CanvasRequest make_canvases(const py::object& canvases, const py::object& which, int width, const FilmRequest& film) {
     CanvasRequest r{view_of(canvases, "canvases"), std::nullopt, {}};
     const ArrayView& view = r.canvases;
@@ -232,6 +233,14 @@ void draw_pictures_on_host_block(const py::object& systems, int num_maps, std::i
     draw_pictures_host_block(block_job(r.job, canvas), r.film.packed, r.film.film, r.film.batch, threads, reverse);
 }
 
+// Shared memory of a block that takes a picture of `size` pixels: of a canvas in device memory (canvas 0), or drawn
+// there.
+std::int64_t picture_bytes(int canvas, int size) {
+    require(size >= 8 && size <= 4096, "size must be 8 to 4096");
+    require(canvas == 0 || (canvas >= 8 && canvas <= 4096), "canvas must be 0, or 8 to 4096");
+    return canvas == 0 ? picture_memory_bytes(size) : drawn_picture_bytes(canvas, size);
+}
+
 // Whether a block of a CUDA device can hold a canvas and what a picture needs.
 bool canvas_fits_block(int canvas, int size, int device) {
 #if defined(ONEPFRAC_CUDA)
@@ -256,13 +265,14 @@ void bind_picture(py::module_& module) {
                py::arg("which"), py::arg("width"), py::arg("out"), py::arg("table"), py::arg("noise"),
                py::arg("bilinear"), py::arg("channels_last"), py::arg("threads"), py::arg("reverse"));
     module.def("draw_pictures", &draw_pictures, py::arg("systems"), py::arg("num_maps"), py::arg("points"),
-               py::arg("canvas"), py::arg("pad"), py::arg("brush"), py::arg("shots"), py::arg("out"),
-               py::arg("table"), py::arg("noise"), py::arg("bilinear"), py::arg("channels_last"), py::arg("threads"),
-               py::arg("simd"), py::arg("stream"));
+               py::arg("canvas"), py::arg("pad"), py::arg("brush"), py::arg("shots"), py::arg("out"), py::arg("table"),
+               py::arg("noise"), py::arg("bilinear"), py::arg("channels_last"), py::arg("threads"), py::arg("simd"),
+               py::arg("stream"));
     module.def("draw_pictures_host_block", &draw_pictures_on_host_block, py::arg("systems"), py::arg("num_maps"),
-               py::arg("points"), py::arg("canvas"), py::arg("pad"), py::arg("brush"), py::arg("shots"),
-               py::arg("out"), py::arg("table"), py::arg("noise"), py::arg("bilinear"), py::arg("channels_last"),
-               py::arg("threads"), py::arg("reverse"));
+               py::arg("points"), py::arg("canvas"), py::arg("pad"), py::arg("brush"), py::arg("shots"), py::arg("out"),
+               py::arg("table"), py::arg("noise"), py::arg("bilinear"), py::arg("channels_last"), py::arg("threads"),
+               py::arg("reverse"));
+    module.def("picture_bytes", &picture_bytes, py::arg("canvas"), py::arg("size"));
     module.def("fits_block", &canvas_fits_block, py::arg("canvas"), py::arg("size"), py::arg("device"));
 }
 

@@ -53,9 +53,8 @@ class Arena {
         }
         if (chunk_ == chunks_.size()) {
             const std::size_t size = whole > kFirstChunk ? whole : kFirstChunk;
-            chunks_.push_back({std::unique_ptr<std::byte, Free>(
-                                   static_cast<std::byte*>(::operator new(size, kAlignment))),
-                               size});
+            chunks_.push_back(
+                {std::unique_ptr<std::byte, Free>(static_cast<std::byte*>(::operator new(size, kAlignment))), size});
             used_ = 0;
         }
         std::byte* found = chunks_[chunk_].memory.get() + used_;

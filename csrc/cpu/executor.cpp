@@ -113,8 +113,7 @@ void take_pictures_cpu(const PictureJob& job, int threads, std::string_view leve
     });
 }
 
-void draw_pictures_cpu(const RenderJob& job, const Shot* shots, const Film& film, int threads,
-                         std::string_view level) {
+void draw_pictures_cpu(const RenderJob& job, const Shot* shots, const Film& film, int threads, std::string_view level) {
     const Level chosen = choose(level);
     const ScratchLayout layout = scratch_layout(job);
     const auto words = static_cast<std::size_t>(image_bytes(PixelType::kBits, job.size) / 4);

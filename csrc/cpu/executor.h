@@ -23,9 +23,8 @@ void expand_cpu(const ExpandJob& job, int threads, std::string_view level);
 // Takes pictures of canvases that lie in memory.
 void take_pictures_cpu(const PictureJob& job, int threads, std::string_view level);
 
-// Draws canvases and takes their pictures, `shots` one an image; no canvas leaves the cache. `job` draws bits, its `out`
-// is not used.
-void draw_pictures_cpu(const RenderJob& job, const Shot* shots, const Film& film, int threads,
-                         std::string_view level);
+// Draws canvases and takes their pictures, `shots` one an image; no canvas leaves the cache. `job` draws bits, its
+// `out` is not used.
+void draw_pictures_cpu(const RenderJob& job, const Shot* shots, const Film& film, int threads, std::string_view level);
 
 }  // namespace onepfrac

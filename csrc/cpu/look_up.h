@@ -1,8 +1,8 @@
 // Grays through a table: out[i] = table[grays[i]].
 //
 // A processor stores about once a cycle, whatever the width, so values leave in whole registers: 16 bytes filled one by
-// one take half the time of as many single stores, and less than a gather of eight does (Zen 3: 13, 24 and 22 us for the
-// 50 176 float32 pixels of a picture).
+// one take half the time of as many single stores, and less than a gather of eight does (Zen 3: 13, 24 and 22 us for
+// the 50 176 float32 pixels of a picture).
 #pragma once
 
 #include <cstdint>

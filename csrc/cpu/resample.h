@@ -1,8 +1,8 @@
 // The first half of a picture on the CPU: from a canvas through a view to a frame of 8-bit grays.
 //
 // Views that keep the axes apart (crops, flips, shifts: most of them) are resampled rows first, then columns, sixteen
-// rows of the picture at a time. Other views are sampled pixel by pixel; of a canvas in bits, the weighted sum of a row's
-// taps is read from tables, six pixels a look.
+// rows of the picture at a time. Other views are sampled pixel by pixel; of a canvas in bits, the weighted sum of a
+// row's taps is read from tables, six pixels a look.
 //
 // L is the set of lanes that a file is compiled for: it makes every function one of its own instruction set.
 #pragma once
@@ -89,7 +89,7 @@ struct AxisTaps {
 
 template <class L>
 AxisTaps make_axis_taps(const std::int64_t step, const std::int64_t start, int outputs, int source,
-                               const Weights& weights, bool even_first, Arena& arena) {
+                        const Weights& weights, bool even_first, Arena& arena) {
     AxisTaps axis{};
     axis.length = (weights.taps + 1 + (even_first ? 1 : 0)) / 2 * 2;
     const auto length = static_cast<std::size_t>(axis.length), count = static_cast<std::size_t>(outputs);
@@ -124,8 +124,8 @@ AxisTaps make_axis_taps(const std::int64_t step, const std::int64_t start, int o
 
 // Grays to a frame whose axes are apart.
 template <class L>
-void resample_grays(const std::uint8_t* grays, int width, int height, const AxisTaps& columns,
-                           const AxisTaps& rows, int size, std::uint8_t* frame, Arena& arena) {
+void resample_grays(const std::uint8_t* grays, int width, int height, const AxisTaps& columns, const AxisTaps& rows,
+                    int size, std::uint8_t* frame, Arena& arena) {
     const Arena::Mark mark(arena);
     const int used = columns.end - columns.begin;
     // Sums over rows, [column][row of the group]: the sums over columns go over the rows of the group as lanes.
@@ -210,8 +210,8 @@ Span inside_of(const std::int64_t* window, int row, int size) {
 
 // Pixel by pixel, from grays.
 template <class L>
-void sample_grays(const Canvas& canvas, const Shot& shot, const Weights& wx, const Weights& wy, int row,
-                         Span columns, std::uint8_t* out) {
+void sample_grays(const Canvas& canvas, const Shot& shot, const Weights& wx, const Weights& wy, int row, Span columns,
+                  std::uint8_t* out) {
     for (int i = columns.begin; i < columns.end; ++i) {
         const Place x = place_of(position_at(shot.view, i, row)), y = place_of(position_at(shot.view + 3, i, row));
         const std::int16_t *weights_x = wx.of(x.phase), *weights_y = wy.of(y.phase);
@@ -288,8 +288,8 @@ std::int32_t sum_at_edge(const Canvas& canvas, const Weights& wx, const Weights&
 
 // Pixel by pixel, from bits; 8 bytes can be read beyond the last row.
 template <class L, int kChunks>  // 0: any number of chunks
-void sample_bits(const Canvas& canvas, const Shot& shot, const Weights& wx, const Weights& wy,
-                        const BitTables& tables, int row, Span columns, std::uint8_t* out) {
+void sample_bits(const Canvas& canvas, const Shot& shot, const Weights& wx, const Weights& wy, const BitTables& tables,
+                 int row, Span columns, std::uint8_t* out) {
     constexpr int kEntries = 1 << kChunkTaps;
     const int chunks = kChunks == 0 ? tables.chunks : kChunks;
     const std::ptrdiff_t stride = 4 * static_cast<std::ptrdiff_t>(canvas.stride());
@@ -311,7 +311,9 @@ void sample_bits(const Canvas& canvas, const Shot& shot, const Weights& wx, cons
                     for (int chunk = 0; chunk < kChunks; ++chunk) {
                         of_row += table[chunk * kPhases * kEntries + ((word >> (kChunkTaps * chunk)) & (kEntries - 1))];
                     }
-                    asm("" : "+r"(of_row));  // keeps rows from being gathered into vectors, which takes three times as long
+                    asm(""
+                        : "+r"(
+                            of_row));  // keeps rows from being gathered into vectors, which takes three times as long
                 } else {
                     for (int chunk = 0; chunk < chunks; ++chunk) {
                         const std::uint64_t word = load_bits(from, left + kChunkTaps * chunk);
@@ -384,9 +386,8 @@ void resample(const Canvas& canvas, const Shot& shot, const Film& film, std::uin
     const Arena::Mark mark(arena);
     const int size = film.size;
     const Weights wx = make_weights<L>(shot.footprint[0], film.bilinear, arena);
-    const Weights wy = shot.footprint[0] == shot.footprint[1]
-                           ? wx
-                           : make_weights<L>(shot.footprint[1], film.bilinear, arena);
+    const Weights wy =
+        shot.footprint[0] == shot.footprint[1] ? wx : make_weights<L>(shot.footprint[1], film.bilinear, arena);
     if (shot.view[1] == 0 && shot.view[3] == 0) {
         const bool pairs = canvas.bits != nullptr;
         const AxisTaps columns = make_axis_taps<L>(shot.view[0], shot.view[2], size, canvas.width, wx, pairs, arena);

@@ -2,8 +2,8 @@
 //
 // Rows first: a canvas row becomes masks of 16 bits a column, and a picture row adds its weights under them; these sums
 // are exact in 16 bits. Sixteen picture rows are turned so that two neighbouring columns of a row share a 32-bit lane,
-// eight rows a register; then vpmaddwd sums over columns, two at a time. Sheared views have passes of their own; what is
-// left (rotations) is sampled pixel by pixel.
+// eight rows a register; then vpmaddwd sums over columns, two at a time. Sheared views have passes of their own; what
+// is left (rotations) is sampled pixel by pixel.
 #pragma once
 
 #include <immintrin.h>
@@ -248,8 +248,8 @@ inline const std::int16_t* fill_register(const Weights& weights, Arena& arena) {
     return out;
 }
 
-// Views whose rows are rows of the canvas, shifted against each other (sheared along x): the pass over rows is as above;
-// columns are weighted pixel by pixel, up to kVectorTaps of them.
+// Views whose rows are rows of the canvas, shifted against each other (sheared along x): the pass over rows is as
+// above; columns are weighted pixel by pixel, up to kVectorTaps of them.
 template <class L>
 void resample_sheared(const Canvas& canvas, const std::int64_t* along_x, const Weights& wx, const AxisTaps& rows,
                       int size, std::uint8_t* frame, Arena& arena) {
@@ -282,8 +282,8 @@ void resample_sheared(const Canvas& canvas, const std::int64_t* along_x, const W
                 at += along_x[0];
                 const int left = std::clamp(x.base - wx.reach + 1, -kVectorTaps, width);
                 const __m256i values = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(line + left));
-                const __m256i weights = _mm256_load_si256(
-                    reinterpret_cast<const __m256i*>(by_phase + x.phase * kVectorTaps));
+                const __m256i weights =
+                    _mm256_load_si256(reinterpret_cast<const __m256i*>(by_phase + x.phase * kVectorTaps));
                 const __m256i products = _mm256_madd_epi16(values, weights);
                 return _mm_add_epi32(_mm256_castsi256_si128(products), _mm256_extracti128_si256(products, 1));
             };
@@ -368,8 +368,7 @@ class VectorSampler {
             const Place x = place_of(x_at), y = place_of(y_at);
             const int left = x.base - wx_.reach + 1, top = y.base - wy_.reach + 1;
             if (left < 0 || left + wx_.taps > canvas_.width || top < 0 || top + taps > canvas_.height) {
-                out[i] = static_cast<std::uint8_t>(
-                    gray_of_sum(kInkGray * sum_at_edge<L>(canvas_, wx_, wy_, x, y)));
+                out[i] = static_cast<std::uint8_t>(gray_of_sum(kInkGray * sum_at_edge<L>(canvas_, wx_, wy_, x, y)));
                 continue;
             }
             if (inked_[(top >> 3) * cells_ + (left >> 3)] == 0) {
@@ -422,8 +421,8 @@ class VectorSampler {
 
     const Canvas& canvas_;
     const Weights &wx_, &wy_;
-    int cells_;  // a row of them
-    __m256i bytes_[8], bits_[8];  // of a kernel that begins at each bit of a byte: its bytes, and its bits in those
+    int cells_;                    // a row of them
+    __m256i bytes_[8], bits_[8];   // of a kernel that begins at each bit of a byte: its bytes, and its bits in those
     const std::int16_t* columns_;  // [phase][kVectorTaps]
     const std::int32_t* rows_;     // [phase][taps], each twice
     const std::uint8_t* inked_;

@@ -139,23 +139,27 @@ class Development {
             });
         }
         for (int row = 0; row < size_; ++row) {
-            const std::uint8_t* here = frame_ + static_cast<std::ptrdiff_t>(row) * stride_;
-            std::uint8_t* out = spare_ + static_cast<std::ptrdiff_t>(row) * stride_;
-            if (row == 0 || row == size_ - 1) {
-                std::memcpy(out, here, static_cast<std::size_t>(size_));
-                continue;
-            }
-            out[0] = here[0];
-            const std::uint8_t *above = here - stride_, *below = here + stride_;
-#pragma GCC ivdep
-            for (int i = 1; i < size_ - 1; ++i) {
-                out[i] = static_cast<std::uint8_t>(sharpened(above + i, here + i, below + i, factor));
-            }
-            out[size_ - 1] = here[size_ - 1];
+            sharpen_row(frame_ + static_cast<std::ptrdiff_t>(row) * stride_, row > 0 && row < size_ - 1, factor,
+                        spare_ + static_cast<std::ptrdiff_t>(row) * stride_);
         }
         std::swap(frame_, spare_);
         reset_table();
         merged_ = passed_;
+    }
+
+    // The picture's border stays as it is.
+    void sharpen_row(const std::uint8_t* here, bool inner, float factor, std::uint8_t* __restrict__ out) const {
+        const int size = size_;
+        if (!inner) {
+            std::memcpy(out, here, static_cast<std::size_t>(size));
+            return;
+        }
+        const std::uint8_t *above = here - stride_, *below = here + stride_;
+        out[0] = here[0];
+        for (int i = 1; i < size - 1; ++i) {
+            out[i] = static_cast<std::uint8_t>(sharpened(above + i, here + i, below + i, factor));
+        }
+        out[size - 1] = here[size - 1];
     }
 
     const Shot& shot_;
@@ -206,15 +210,15 @@ void write_film(const Film& film, const Shot& shot, const Development<L>& develo
                 Pixel drawn[kColumns];
                 for (int first = left / kColumns * kColumns; first < right; first += kColumns) {
                     const auto number = static_cast<std::uint32_t>(first / kNoisePerBlock);
-                    const PhiloxBlock<L> block =
-                        noise_block<L>(L::add(L::iota(), L::splat_u(number)), row, c, keys);
+                    const PhiloxBlock<L> block = noise_block<L>(L::add(L::iota(), L::splat_u(number)), row, c, keys);
                     std::uint32_t words[4][L::kWidth];
                     for (int q = 0; q < 4; ++q) L::store_u(words[q], block.word[q]);
                     for (int k = 0; k < L::kWidth; ++k) {
 #pragma GCC unroll 4
-                        for (int q = 0; q < 4; ++q) {
-                            drawn[kNoisePerBlock * k + 2 * q] = levels[noise_level(words[q][k], 0)];
-                            drawn[kNoisePerBlock * k + 2 * q + 1] = levels[noise_level(words[q][k], 1)];
+                        for (int q = 0; q < 4; ++q) {  // two neighbours leave in one store
+                            const Pixel pair[2] = {levels[noise_level(words[q][k], 0)],
+                                                   levels[noise_level(words[q][k], 1)]};
+                            std::memcpy(drawn + kNoisePerBlock * k + 2 * q, pair, sizeof pair);
                         }
                     }
                     const int begin = std::max(left, first), end = std::min(right, first + kColumns);

@@ -1,6 +1,7 @@
 // The camera on the GPU: the kernel body of picture_block.h over the threads of a block, one block a picture. Where the
 // canvas is drawn on the way it stays in shared memory from the first point to the finished pixel. Build: see setup.py;
-// the plain version beside which it is checked is cpu/take_picture.h, and host_block.cpp runs this very body without a GPU.
+// the plain version beside which it is checked is cpu/take_picture.h, and host_block.cpp runs this very body without a
+// GPU.
 
 #include "executor.h"
 #include "launch.h"
@@ -9,14 +10,16 @@ namespace onepfrac {
 
 namespace {
 
-__global__ void __launch_bounds__(kOrbits, 4) take_pictures_kernel(const PictureJob job) {
+template <class Canvas>
+__global__ void __launch_bounds__(kOrbits, 3) take_pictures_kernel(const PictureJob job) {
     extern __shared__ uint4 shared[];
     BlockThreads threads;
-    take_picture_block(threads, job, static_cast<std::int64_t>(blockIdx.x), *reinterpret_cast<PictureMemory*>(shared));
+    take_picture_block<Canvas>(threads, job, static_cast<std::int64_t>(blockIdx.x),
+                               *reinterpret_cast<PictureMemory*>(shared));
 }
 
 template <int kMaps>
-__global__ void __launch_bounds__(kOrbits, 4)
+__global__ void __launch_bounds__(kOrbits, 3)
     draw_pictures_kernel(const BlockJob job, const Shot* shots, const Film film) {
     extern __shared__ uint4 shared[];
     BlockThreads threads;
@@ -31,8 +34,8 @@ __global__ void __launch_bounds__(kOrbits, 4)
 void take_pictures_cuda(const PictureJob& job, int device, std::uintptr_t stream) {
     if (job.batch == 0) return;
     const OnDevice on_device(device);
-    launch(take_pictures_kernel, dim3(static_cast<unsigned>(job.batch)), picture_memory_bytes(job.film.size), stream,
-           job);
+    launch(job.canvases.bits != nullptr ? take_pictures_kernel<BlockBits> : take_pictures_kernel<BlockGrays>,
+           dim3(static_cast<unsigned>(job.batch)), picture_memory_bytes(job.film.size), stream, job);
 }
 
 bool fits_block(int canvas, int size, int device) {

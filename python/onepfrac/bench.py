@@ -8,7 +8,6 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -61,7 +60,7 @@ def bench(seconds: float = 2.0, devices: list[str] | None = None) -> Iterator[Ro
     ------
     Row
         100 000 points on 224 pixels (``point``) and on 512 (``patch``, as 1p-frac), on one thread and on all; then the
-        stream of the default recipe, cropped, flipped and normalised to float32 (3, 224, 224).
+        stream of the default recipe under DeiT's augmentation, float32 (3, 224, 224), fixed draws and fresh.
 
     Raises
     ------
@@ -86,10 +85,10 @@ def bench(seconds: float = 2.0, devices: list[str] | None = None) -> Iterator[Ro
                 draw = partial(render, packed, size=size, brush=brush, threads=count, out=out)
                 yield _row(f"render {size}, {brush}", _place(device, count), draw, images, device, seconds)
         for count in threads:
-            stream = recipe.stream(batch_size=images // 4, size=224, augment="crop-flip", device=device, threads=count)
-            take = partial(next, iter(stream))
-            with _torch_threads(count):
-                yield _row("stream 224, crop and flips", _place(device, count), take, images // 4, device, seconds)
+            for draws in ("fixed", "fresh"):
+                stream = recipe.stream(batch_size=images, augment="deit", draws=draws, device=device, threads=count)
+                take = partial(next, iter(stream))
+                yield _row(f"stream 224, deit, {draws} draws", _place(device, count), take, images, device, seconds)
 
 
 def _row(what: str, where: str, call: Callable[[], object], images: int, device: torch.device, seconds: float) -> Row:
@@ -113,14 +112,3 @@ def _place(device: torch.device, threads: int | None) -> str:
         return f"{device} ({torch.cuda.get_device_name(device)})"
     count = torch.get_num_threads() if threads is None else threads
     return "one CPU thread" if count == 1 else f"{count} CPU threads"
-
-
-@contextmanager
-def _torch_threads(threads: int | None) -> Iterator[None]:
-    """Set torch's own number of threads for a while: the stream resamples through torch."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(before if threads is None else threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

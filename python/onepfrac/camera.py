@@ -7,6 +7,7 @@ give the same bits on every device: view and weights are integers, tone is a tab
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from onepfrac import _C
+from onepfrac.buffers import Buffers
 from onepfrac.checks import check_choice, check_float, check_int
 from onepfrac.draws import log
 from onepfrac.rendering import (
@@ -183,11 +185,19 @@ class Film:
         tables = self.table.to(device), self.noise.to(device)
         return Film(self.size, self.channels, self.channels_last, self.bilinear, *tables)
 
-    def empty(self, count: int) -> torch.Tensor:
-        """Return room for ``count`` pictures: (count, channels, size, size) on the film's device."""
-        order = torch.channels_last if self.channels_last else torch.contiguous_format
-        shape = (count, self.channels, self.size, self.size)
-        return torch.empty(shape, dtype=self.dtype, device=self.table.device, memory_format=order)
+    def empty(self, count: int, buffers: Buffers | None = None) -> torch.Tensor:
+        """Return room for ``count`` pictures: (count, channels, size, size) on the film's device.
+
+        On the CPU the memory is taken from ``buffers``, if given.
+        """
+        plane = self.size, self.size
+        shape = (count, *plane, self.channels) if self.channels_last else (count, self.channels, *plane)
+        device = self.table.device
+        if buffers is None or device.type != "cpu":
+            pictures = torch.empty(shape, dtype=self.dtype, device=device)
+        else:
+            pictures = buffers.take(math.prod(shape) * self.dtype.itemsize).view(self.dtype).view(shape)
+        return pictures.permute(0, 3, 1, 2) if self.channels_last else pictures
 
 
 def pack_shots(shots: Shots, size: int, device: torch.device) -> torch.Tensor:
@@ -345,9 +355,9 @@ def picture(
 ) -> torch.Tensor:
     """Take pictures of bitmaps or gray images.
 
-    A picture's pixel is one antialiased sample of the canvas: the kernel (Keys' cubic with a = -1/2, or the triangle) is
-    widened by the view's scale where that shrinks the canvas, as Pillow's ``resize`` does it. With the identity as the
-    view the picture is the canvas, exactly.
+    A picture's pixel is one antialiased sample of the canvas: the kernel (Keys' cubic with a = -1/2, or the triangle)
+    is widened by the view's scale where that shrinks the canvas, as Pillow's ``resize`` does it. With the identity as
+    the view the picture is the canvas, exactly.
 
     Parameters
     ----------
@@ -413,7 +423,9 @@ def picture(
     kind = torch.uint8 if dtype is None else dtype
     if kind not in DTYPES:
         legal = ", ".join(map(str, DTYPES))
-        raise (ValueError if isinstance(dtype, torch.dtype) else TypeError)(f"dtype must be one of {legal}, got {dtype!r}")
+        raise (ValueError if isinstance(dtype, torch.dtype) else TypeError)(
+            f"dtype must be one of {legal}, got {dtype!r}"
+        )
     check_choice("interpolation", interpolation, INTERPOLATIONS)
     means, stds = per_channel("mean", mean, channels, -np.inf), per_channel("std", std, channels, 0.0)
 
@@ -470,7 +482,9 @@ def _canvases(canvases: Any, device: str | int | torch.device | None) -> torch.T
     elif hasattr(canvases, "__dlpack__"):
         tensor = torch.utils.dlpack.from_dlpack(canvases)
     else:
-        raise TypeError(f"canvases must be an array of torch, NumPy or a library with DLPack, got {type(canvases).__name__}")
+        raise TypeError(
+            f"canvases must be an array of torch, NumPy or a library with DLPack, got {type(canvases).__name__}"
+        )
     if tensor.dtype is torch.bool:
         tensor = tensor.to(torch.uint8) * 255
     shape = tuple(tensor.shape)
@@ -513,7 +527,9 @@ def _shots(
     else:
         views = np.asarray(view.cpu() if isinstance(view, torch.Tensor) else view)
         if views.dtype.kind not in "iuf" or views.shape[-2:] != (2, 3) or views.ndim not in (2, 3):
-            raise ValueError(f"view must hold numbers of the shape (2, 3) or (B, 2, 3), got {views.dtype} {views.shape}")
+            raise ValueError(
+                f"view must hold numbers of the shape (2, 3) or (B, 2, 3), got {views.dtype} {views.shape}"
+            )
         views = views.astype(np.float64)
         if not np.isfinite(views).all():
             raise ValueError("view must be finite, got NaN or infinity")
@@ -548,7 +564,9 @@ def _operation(name: str, operation: object) -> tuple[Step, float]:
     legal = ", ".join(repr(tone) for tone in _TONES)
     kind, amount = operation if isinstance(operation, tuple) and len(operation) == 2 else (operation, None)
     if not isinstance(kind, str) or kind not in _TONES:
-        raise ValueError(f"{name} must be the name of an operation, or a pair (name, amount); names are {legal}; got {operation!r}")
+        raise ValueError(
+            f"{name} must be the name of an operation, or a pair (name, amount); names are {legal}; got {operation!r}"
+        )
     if kind in _WITHOUT_AMOUNT:
         if amount is not None:
             raise ValueError(f"{name} must be {kind!r} alone, which takes no amount, got {operation!r}")

@@ -207,11 +207,7 @@ def _pretrain_options(parser: argparse.ArgumentParser) -> None:
 
     presets = [f"{name:<6} {_settings_text(values)}" for name, values in pretrain.PRESETS.items()]
     presets = [textwrap.fill(text, 110, initial_indent="  ", subsequent_indent=" " * 9) for text in presets]
-    notes = [
-        textwrap.fill(f"{name}: {text}", 110, initial_indent="  ", subsequent_indent="  ")
-        for name, text in pretrain.NOTES.items()
-    ]
-    parser.epilog = "\n".join(["presets:", *presets, "", "notes:", *notes, "", _PRETRAIN_EXAMPLES])
+    parser.epilog = "\n".join(["presets:", *presets, "", _PRETRAIN_EXAMPLES])
     parser.add_argument(
         "--preset", choices=list(pretrain.PRESETS), help="start from these settings; options beside it win"
     )
@@ -241,8 +237,6 @@ def _pretrain(namespace: argparse.Namespace) -> int:
 
     settings = pretrain.resolve(options.given(namespace, pretrain.Settings), namespace.preset)
     speaks = int(os.environ.get("RANK", 0)) == 0
-    if namespace.preset in pretrain.NOTES and speaks:
-        print(f"note: {pretrain.NOTES[namespace.preset]}")
     outcome = pretrain.pretrain(settings)
     if not speaks:
         return 0

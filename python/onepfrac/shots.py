@@ -1,8 +1,8 @@
 """Shots: how the pictures of a batch are taken of their canvases, as plain arrays.
 
-A shot is a view (where the picture's pixels lie on the canvas), a list of steps (tone, and what lies outside of a frame),
-and a rectangle that is erased. Shots are drawn by a policy (`onepfrac.augment`) or made by hand, and taken by the
-camera (`onepfrac.camera`).
+A shot is a view (where the picture's pixels lie on the canvas), a list of steps (tone, and what lies outside of a
+frame), and a rectangle that is erased. Shots are drawn by a policy (`onepfrac.augment`) or made by hand, and taken by
+the camera (`onepfrac.camera`).
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class Shots:
     Attributes
     ----------
     views : float64 array (B, 2, 3)
-        From a place in the picture to the place on the canvas, both as (x, y) in pixels with the centre of pixel (column
-        i, row j) at (i + 0.5, j + 0.5): ``canvas = views @ (x, y, 1)``.
+        From a place in the picture to the place on the canvas, both as (x, y) in pixels with the centre of pixel
+        (column i, row j) at (i + 0.5, j + 0.5): ``canvas = views @ (x, y, 1)``.
     steps : int8 array (B, K)
         `Step` codes, K at most 16, in the order in which they are taken; those after the last stay 0.
     amounts : float64 array (B, K)

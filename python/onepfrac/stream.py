@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike
 from torch.utils.data import IterableDataset, get_worker_info
 
 from onepfrac.augment import Policy, describe_policy, resolve_policy
+from onepfrac.buffers import Buffers
 from onepfrac.camera import Film, per_channel, take_pictures
 from onepfrac.canvases import CanvasStore, store_bytes
 from onepfrac.checks import check_choice, check_int
@@ -158,8 +159,11 @@ class Stream(IterableDataset[Batch]):
         cache = check_int("cache", cache, 0, 2**63 - 1)
         self._keeps = self._draws == "fixed" and store_bytes(recipe.num_classes, recipe.canvas) <= cache
         self._store: CanvasStore | None = None
+        self._buffers = Buffers()
         if not isinstance(channels_last, bool):
-            raise TypeError(f"channels_last must be a bool, got {channels_last!r} of type {type(channels_last).__name__}")
+            raise TypeError(
+                f"channels_last must be a bool, got {channels_last!r} of type {type(channels_last).__name__}"
+            )
         self._film = Film.make(
             self._size,
             self._channels,
@@ -326,7 +330,7 @@ class Stream(IterableDataset[Batch]):
         first = batch * self.global_batch_size + self._rank * self._batch_size
         plan = self._recipe.plan(np.arange(first, first + self._batch_size, dtype=np.int64), self._draws)
         film = self._film = self._film.to(self._device)
-        images = film.empty(len(plan))
+        images = film.empty(len(plan), self._buffers)
         shots = self._shots(plan)
         if self._keeps:
             bits = self._kept(plan)
@@ -353,10 +357,12 @@ class Stream(IterableDataset[Batch]):
         return self._store.with_canvases_of(plan)
 
     def __getstate__(self) -> dict[str, object]:
-        return self.__dict__ | {"_store": None, "_film": self._film.to(torch.device("cpu"))}  # drawn again, not sent
+        # The canvases are drawn again, rather than sent.
+        return self.__dict__ | {"_store": None, "_buffers": None, "_film": self._film.to(torch.device("cpu"))}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
+        self._buffers = Buffers()
         self._pid = os.getpid()  # pickled, so not forked: a spawned worker may use CUDA
 
     def __repr__(self) -> str:
