@@ -28,7 +28,7 @@ def load(name: str) -> dict[str, Any]:
 
 def where(found: dict[str, Any]) -> str:
     """Say on what a result was measured."""
-    return f"{found['machine']['cpu']}, {found['date']}, {found['commit']}"
+    return f"{found['machine']['cpu']}, {'/'.join(found['machine']['simd'])}, {found['date']}, {found['commit']}"
 
 
 def speed() -> None:
@@ -36,11 +36,11 @@ def speed() -> None:
     render, stream = load("render"), load("stream")
     row = render["rows"][0]
     panels = (
-        (f"an image of {row['points']:,} points, {row['size']} pixels, one thread", row["ms_an_image"]),
-        (f"an augmented image, {stream['size']} pixels, one thread", stream["ms_an_image"]),
+        (f"an image of {row['points']:,} points, {row['size']} pixels, one thread", row["ms_an_image"], render),
+        (f"an augmented image, {stream['size']} pixels, one thread", stream["ms_an_image"], stream),
     )
     figure, axes = plt.subplots(2, 1, figsize=(8, 5), layout="constrained", height_ratios=[len(p[1]) for p in panels])
-    for axis, (title, timings) in zip(axes, panels, strict=True):
+    for axis, (title, timings, found) in zip(axes, panels, strict=True):
         medians = {name: timing["median"] for name, timing in timings.items()}
         bars = axis.barh(list(medians), list(medians.values()), color=[_colour(name) for name in medians])
         axis.bar_label(bars, [f"{value:.3g} ms" for value in medians.values()], padding=3)
@@ -50,8 +50,9 @@ def speed() -> None:
         axis.xaxis.set_major_locator(ticker.NullLocator())  # the bars carry their values
         axis.xaxis.set_minor_locator(ticker.NullLocator())
         axis.set_title(title, loc="left", fontsize=10)
+        axis.set_xlabel(where(found), fontsize=7)
         axis.spines[["top", "right"]].set_visible(False)
-    figure.supxlabel(f"milliseconds, median, logarithmic; {where(render)}", fontsize=8)
+    figure.supxlabel("milliseconds, median, logarithmic", fontsize=8)
     figure.savefig(PICTURES / "speed.png", dpi=120)
 
 

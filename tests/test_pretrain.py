@@ -19,7 +19,8 @@ import timm
 import torch
 from safetensors.torch import load_file, save_file
 
-from onepfrac.datasets import OnePFrac
+from onepfrac.augment import Policy, resolve_policy
+from onepfrac.datasets import OnePFrac, Recipe
 from onepfrac.train import checkpoint, machine, models, options, pretrain
 
 TINY: dict[str, Any] = {
@@ -38,7 +39,7 @@ def as_options(settings: pretrain.Settings) -> list[str]:
     for field in dataclasses.fields(settings):
         value, flag = getattr(settings, field.name), "--" + field.name.replace("_", "-")
         if isinstance(value, bool):
-            words += [flag] if value else []
+            words.append(flag if value else "--no-" + flag.removeprefix("--"))
         elif isinstance(value, tuple):
             words += [f"{flag}={item}" for item in value]
         elif value != "":
@@ -308,11 +309,11 @@ def test_mixup_draws_the_same_for_a_step_of_a_resumed_run(tmp_path: Path, monkey
 
     monkeypatch.setattr(pretrain.Mixup, "_params_per_batch", recorded_params)
     monkeypatch.setattr(pretrain.Mixup, "__call__", recorded_call)
-    changes = {"steps": 12, "augment": "deit"}
+    changes = {"steps": 8, "augment": "deit"}
     pretrain.pretrain(tiny(tmp_path / "whole", **changes))
     whole = drawn.copy()
-    assert len(whole) == 12
-    assert len({entry[0] for entry in whole}) == 12  # each step draws for itself
+    assert len(whole) == 8
+    assert len({entry[0] for entry in whole}) == 8  # each step draws for itself
     assert {entry[1] for entry in whole} == {True, False}  # mixup and cutmix
     drawn.clear()
     for minutes in (1e-9, 1e-9, 0.0):  # it stops after one step, after another, and then never
@@ -427,12 +428,36 @@ def test_a_checkpoint_of_other_settings_is_refused(
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["checkpoint.safetensors"]
 
 
+@pytest.mark.parametrize(
+    ("augment", "crop", "policy"),
+    [
+        ("none", True, None),
+        ("crop-flip", True, Policy()),
+        ("deit", True, resolve_policy("deit")),
+        ("deit", False, dataclasses.replace(resolve_policy("deit") or Policy(), crop=False)),
+    ],
+)
+def test_the_stream_is_augmented_as_the_settings_say(
+    augment: str, crop: bool, policy: Policy | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    stream = Recipe.stream
+
+    def spy(self: Recipe, **arguments: Any) -> Any:
+        asked.append(arguments["augment"])
+        return stream(self, **arguments)
+
+    monkeypatch.setattr(Recipe, "stream", spy)
+    pretrain.pretrain(tiny(tmp_path / "run", augment=augment, crop=crop))
+    assert asked == [policy]
+
+
 def test_every_setting_is_pinned_or_free_on_purpose() -> None:
     """A new setting must be put on one side or the other."""
     names = {field.name for field in dataclasses.fields(pretrain.Settings)}
     pinned = (
         "steps seed sigma delta num_classes data_seed num_maps mode points canvas pad brush min_inked size "
-        "augment draws model model_arg drop_path batch_size lr min_lr warmup weight_decay smoothing mixup "
+        "augment crop draws model model_arg drop_path batch_size lr min_lr warmup weight_decay smoothing mixup "
         "cutmix mix_prob mix_switch precision"
     )
     assert names - pretrain.FREE == set(pinned.split())

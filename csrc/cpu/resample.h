@@ -8,6 +8,7 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -263,6 +264,7 @@ BitTables make_bit_tables(const Weights& weights, Arena& arena) {
 }
 
 inline std::uint64_t load_bits(const std::uint8_t* row, int bit) {  // 57 bits or more from `bit` on
+    static_assert(std::endian::native == std::endian::little);
     std::uint64_t word;
     std::memcpy(&word, row + (bit >> 3), sizeof word);
     return word >> (bit & 7);
@@ -311,9 +313,6 @@ void sample_bits(const Canvas& canvas, const Shot& shot, const Weights& wx, cons
                     for (int chunk = 0; chunk < kChunks; ++chunk) {
                         of_row += table[chunk * kPhases * kEntries + ((word >> (kChunkTaps * chunk)) & (kEntries - 1))];
                     }
-                    asm(""
-                        : "+r"(
-                            of_row));  // keeps rows from being gathered into vectors, which takes three times as long
                 } else {
                     for (int chunk = 0; chunk < chunks; ++chunk) {
                         const std::uint64_t word = load_bits(from, left + kChunkTaps * chunk);

@@ -34,6 +34,11 @@ __global__ void __launch_bounds__(kOrbits, 3)
 void take_pictures_cuda(const PictureJob& job, int device, std::uintptr_t stream) {
     if (job.batch == 0) return;
     const OnDevice on_device(device);
+    if (picture_memory_bytes(job.film.size) > block_limit(device)) {
+        throw std::invalid_argument("size must be smaller on this device, whose blocks have " +
+                                    std::to_string(block_limit(device)) + " bytes of shared memory, got " +
+                                    std::to_string(job.film.size));
+    }
     launch(job.canvases.bits != nullptr ? take_pictures_kernel<BlockBits> : take_pictures_kernel<BlockGrays>,
            dim3(static_cast<unsigned>(job.batch)), picture_memory_bytes(job.film.size), stream, job);
 }
