@@ -33,7 +33,7 @@ from onepfrac.rendering import (
     stream_of,
     to_device,
 )
-from onepfrac.shots import MAX_STEPS, Shots, Step, whole_views
+from onepfrac.shots import MAX_SHARPNESS, MAX_STEPS, Shots, Step, whole_views
 from onepfrac.systems import Systems
 
 __all__ = [
@@ -222,15 +222,26 @@ def pack_shots(shots: Shots, size: int, device: torch.device) -> torch.Tensor:
         If a view, window, step, amount or rectangle is not legal; the message names the shot and what is.
     """
     words = _C.pack_shots(
-        np.ascontiguousarray(shots.views, np.float64),
-        np.ascontiguousarray(shots.steps, np.int8),
-        np.ascontiguousarray(shots.amounts, np.float64),
-        np.ascontiguousarray(shots.windows, np.float64),
-        np.ascontiguousarray(shots.erased, np.int32),
-        np.ascontiguousarray(shots.keys, np.uint64),
+        _exactly("views", shots.views, np.float64),
+        _exactly("steps", shots.steps, np.int8),
+        _exactly("amounts", shots.amounts, np.float64),
+        _exactly("windows", shots.windows, np.float64),
+        _exactly("erased", shots.erased, np.int32),
+        _exactly("keys", shots.keys, np.uint64),
         size,
     )
     return to_device(torch.from_numpy(words.view(np.int32)), device)
+
+
+def _exactly(name: str, array: object, dtype: type[np.generic]) -> NDArray[Any]:
+    """Return the array in C order, in ``dtype``; refuse one whose numbers that would change."""
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in ("iuf" if dtype is np.float64 else "iu"):
+        what = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+        raise TypeError(f"{name} must be an array of {dtype.__name__}, got {what}")
+    same = np.ascontiguousarray(array, dtype)
+    if dtype is not np.float64 and not np.array_equal(same, array):
+        raise ValueError(f"{name} must be numbers of {dtype.__name__}, got {array.min()}..{array.max()}")
+    return same
 
 
 def take_pictures(
@@ -410,6 +421,10 @@ def picture(
     ----------
     Keys, "Cubic convolution interpolation for digital image processing", 1981.
     """
+    if threads is not None:
+        check_threads(threads)
+    if not isinstance(channels_last, bool):
+        raise TypeError(f"channels_last must be a bool, got {channels_last!r} of type {type(channels_last).__name__}")
     source = _canvases(canvases, device)
     bits = source.dtype is BITS
     height = source.shape[-2]
@@ -436,6 +451,7 @@ def picture(
         raise ValueError("view, tone and outside must not be given beside shots, which hold them already")
     elif not isinstance(shots, Shots):
         raise TypeError(f"shots must be onepfrac.shots.Shots, got {type(shots).__name__}")
+    _exactly("views", shots.views, np.float64)
     count = len(shots)
     if numbers is None and source.shape[0] == 1 and count != 1:
         numbers = np.zeros(count, np.int64)
@@ -451,7 +467,7 @@ def picture(
         means,
         stds,
         interpolation=interpolation,
-        channels_last=bool(channels_last),
+        channels_last=channels_last,
         device=source.device,
     )
     if not torch.isfinite(film.table).all():
@@ -476,7 +492,8 @@ def _canvases(canvases: Any, device: str | int | torch.device | None) -> torch.T
     if isinstance(canvases, np.ndarray):
         if canvases.dtype not in (np.uint8, np.bool_, np.int32):
             raise TypeError(f"canvases must be uint8, bool or int32 (bits), got {canvases.dtype}")
-        tensor = torch.from_numpy(np.ascontiguousarray(canvases))
+        plain = np.ascontiguousarray(canvases)
+        tensor = torch.from_numpy(plain if plain.flags.writeable else plain.copy())  # torch warns of read-only memory
     elif isinstance(canvases, torch.Tensor):
         tensor = canvases.detach()
     elif hasattr(canvases, "__dlpack__"):
@@ -485,6 +502,8 @@ def _canvases(canvases: Any, device: str | int | torch.device | None) -> torch.T
         raise TypeError(
             f"canvases must be an array of torch, NumPy or a library with DLPack, got {type(canvases).__name__}"
         )
+    if tensor.layout is not torch.strided:
+        raise TypeError(f"canvases must be dense, got a tensor of layout {tensor.layout}")
     if tensor.dtype is torch.bool:
         tensor = tensor.to(torch.uint8) * 255
     shape = tuple(tensor.shape)
@@ -504,7 +523,7 @@ def _canvases(canvases: Any, device: str | int | torch.device | None) -> torch.T
 
 
 def _numbers(which: ArrayLike, count: int) -> NDArray[np.int64]:
-    numbers = np.asarray(which)
+    numbers = _host("which", which)
     if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
         raise TypeError(f"which must be integers of the shape (B,), got {numbers.dtype} {numbers.shape}")
     if numbers.size and not (int(numbers.min()) >= 0 and int(numbers.max()) < count):
@@ -525,7 +544,7 @@ def _shots(
     if view is None:
         views = whole_views(count, width, height, size)
     else:
-        views = np.asarray(view.cpu() if isinstance(view, torch.Tensor) else view)
+        views = _host("view", view)
         if views.dtype.kind not in "iuf" or views.shape[-2:] != (2, 3) or views.ndim not in (2, 3):
             raise ValueError(
                 f"view must hold numbers of the shape (2, 3) or (B, 2, 3), got {views.dtype} {views.shape}"
@@ -541,14 +560,18 @@ def _shots(
         steps.append(int(Step.WINDOW))
         amounts.append(float(check_int("outside", outside, 0, 255)))
         windows = (views / np.array([[width], [height]]))[:, None]
-    if isinstance(tone, str):
-        raise TypeError(f"tone must be a sequence of operations, got {tone!r}; write [{tone!r}]")
+    if isinstance(tone, str) or not isinstance(tone, Sequence):
+        hint = f"; write [{tone!r}]" if isinstance(tone, str) else ""
+        raise TypeError(f"tone must be a sequence of operations, got {tone!r}{hint}")
     for i, operation in enumerate(tone):
         step, amount = _operation(f"tone[{i}]", operation)
         steps.append(int(step))
         amounts.append(amount)
     if len(steps) > MAX_STEPS:
         raise ValueError(f"tone must have at most {MAX_STEPS - (outside is not None)} operations, got {len(tone)}")
+    if steps.count(Step.SHARPNESS) > MAX_SHARPNESS:
+        got = steps.count(Step.SHARPNESS)
+        raise ValueError(f"tone must have at most {MAX_SHARPNESS} sharpness operations, got {got}")
     count = len(views)
     return Shots(
         views,
@@ -558,6 +581,17 @@ def _shots(
         np.zeros((count, 4), np.int32),
         np.zeros(count, np.uint64),
     )
+
+
+def _host(name: str, numbers: Any) -> NDArray[Any]:
+    """Bring numbers of any kind to the host."""
+    if isinstance(numbers, torch.Tensor):
+        numbers = numbers.detach().cpu()
+        numbers = (numbers.float() if numbers.dtype is torch.bfloat16 else numbers).numpy()
+    try:
+        return np.asarray(numbers)
+    except ValueError as error:
+        raise ValueError(f"{name} must be a regular array of numbers: {error}") from None
 
 
 def _operation(name: str, operation: object) -> tuple[Step, float]:

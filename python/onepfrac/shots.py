@@ -14,13 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MAX_STEPS", "MAX_WINDOWS", "Shots", "Step", "whole_views"]
+__all__ = ["MAX_SHARPNESS", "MAX_STEPS", "MAX_WINDOWS", "Shots", "Step", "whole_views"]
 
 MAX_STEPS = 16
 """Steps of one shot."""
 
 MAX_WINDOWS = 8
 """Steps of one shot that are windows."""
+
+MAX_SHARPNESS = 8
+"""Steps of one shot that are sharpness."""
 
 
 class Step(IntEnum):
