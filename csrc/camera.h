@@ -252,7 +252,10 @@ ONEPFRAC_FN int toned(Step step, float amount, Statistics statistics, int v) {
             return blend(statistics.low, v, amount);
         case Step::kAutocontrast: {
             if (statistics.high <= statistics.low) return v;
-            const int gray = (v - statistics.low) * 255 / (statistics.high - statistics.low);
+            // Pillow's own order of operations in float64: the brightest gray may come out as 254.
+            const double scale = 255.0 / static_cast<double>(statistics.high - statistics.low);
+            const double offset = -static_cast<double>(statistics.low) * scale;
+            const int gray = static_cast<int>(static_cast<double>(v) * scale + offset);
             return gray < 0 ? 0 : gray > 255 ? 255 : gray;
         }
         case Step::kPosterize:

@@ -94,7 +94,10 @@ def toned(step: int, amount: float, grays: Ints, seen: Ints) -> Ints:
         return blended(smoothed(grays), grays, amount)
     if step == AUTOCONTRAST:
         low, high = (seen.min(), seen.max()) if seen.size else (0, 0)
-        return np.clip((grays - low) * 255 // (high - low), 0, 255) if high > low else grays
+        if high <= low:
+            return grays
+        scale = 255.0 / (high - low)
+        return np.clip(np.trunc(grays * scale + -low * scale), 0, 255).astype(grays.dtype)
     if step == EQUALIZE:
         counts = np.bincount(seen.ravel(), minlength=256)
         part = (seen.size - counts[counts > 0][-1]) // 255 if seen.size else 0
