@@ -29,7 +29,11 @@ class Buffers:
 
     def take(self, count: int) -> torch.Tensor:
         """Return ``count`` bytes of any content, a uint8 tensor (count,)."""
-        block = self._spare.pop() if self._spare else None
+        block: NDArray[np.uint8] | None
+        try:
+            block = self._spare.pop()
+        except IndexError:  # none, or another thread has just taken it
+            block = None
         if block is None or block.size < count + _ALIGNMENT or block.size > 2 * (count + _ALIGNMENT):
             block = np.empty(count + _ALIGNMENT, np.uint8)
         offset = -block.ctypes.data % _ALIGNMENT

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,7 @@ _TONES = {step.name.lower(): step for step in Step if step not in (Step.NONE, St
 _WITHOUT_AMOUNT = ("autocontrast", "equalize", "invert")
 
 
+@lru_cache(maxsize=1)
 def normal_levels() -> NDArray[np.float64]:
     """Return the levels of the normal noise, float64 (4096,): equally probable, ascending, of mean 0 and variance 1.
 
@@ -67,11 +69,12 @@ def normal_levels() -> NDArray[np.float64]:
     central = np.abs(q) <= 0.425
     r = 0.180625 - q * q
     inner = q * _ratio(r, _AS241_INNER)
-    tail = np.sqrt(-log(p))
-    outer = np.where(tail <= 5.0, -_ratio(tail - 1.6, _AS241_MIDDLE), 0.0)  # 5 is never exceeded: p >= 1 / 8192
+    outer = -_ratio(np.sqrt(-log(p)) - 1.6, _AS241_MIDDLE)  # good down to 1e-11; p is 1 / 8192 or more
     lower = np.where(central, inner, outer)
     lower = lower / np.sqrt(_sum(lower * lower) / lower.size)
-    return np.concatenate([lower, -lower[::-1]])
+    levels = np.concatenate([lower, -lower[::-1]])
+    levels.setflags(write=False)
+    return levels
 
 
 _AS241_INNER = (
@@ -122,11 +125,11 @@ def noise_table(dtype: torch.dtype, mean: Sequence[float], std: Sequence[float])
     -------
     tensor (len(mean), 4096).
     """
-    levels = torch.from_numpy(normal_levels())
+    levels = normal_levels()
     if dtype != torch.uint8:
-        return levels.to(dtype).repeat(len(mean), 1)
-    rows = [((levels * s + m) * 255).round().clamp(0, 255) for m, s in zip(mean, std, strict=True)]
-    return torch.stack(rows).to(dtype)
+        return torch.from_numpy(levels.copy()).to(dtype).repeat(len(mean), 1)
+    rows = [np.clip(np.rint((levels * s + m) * 255), 0, 255) for m, s in zip(mean, std, strict=True)]
+    return torch.from_numpy(np.stack(rows).astype(np.uint8))
 
 
 @dataclass(frozen=True, eq=False)
