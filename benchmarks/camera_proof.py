@@ -41,7 +41,7 @@ from onepfrac.augment import Policy
 RECIPE: dict[str, Any] = {"num_classes": 20, "delta": 1.0, "seed": 0, "canvas": 128, "points": 20_000, "pad": 3}
 DEIT: dict[str, Any] = {"auto_augment": "rand-m9-mstd0.5-inc1", "color_jitter": 0.4, "re_prob": 0.5}
 MODEL: dict[str, Any] = {"patch_size": 8, "embed_dim": 96, "depth": 3, "num_heads": 3}
-SIZE, BATCH, STEPS, SEEDS, HELD_OUT = 32, 64, 1600, 3, 250  # held out: pictures of each class, by each camera
+SIZE, BATCH, STEPS, SEEDS, HELD_OUT = 32, 64, 1600, 5, 250  # held out: pictures of each class, by each camera
 RATE, WARM_UP, DECAY = 1e-3, 0.05, 0.05
 OURS, THEIRS, PLAIN = "onepfrac", "timm, PIL", "onepfrac, crop and flips only"
 MEASURES = ("training loss", "accuracy, taken by timm", "accuracy, taken by onepfrac", "accuracy, whole canvases")

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Everything that needs a GPU, in order of importance, so that a short lease of one is never wasted:
-# build, bits equal to the CPU's, throughput, a training step, the sanitizers.
+# build, bits equal to the CPU's, throughput of the augmented stream, a training step, rendering, the sanitizers.
 #
 #     benchmarks/gpu_check.sh [FOLDER]     # where logs and JSON go; default: benchmarks/results
 #
@@ -39,8 +39,9 @@ step quick 240 onepfrac pretrain --preset quick --device cuda --out "$out/quick"
 rm -rf "$out/quick" # weights are not results; its log holds speed and waiting time
 if command -v compute-sanitizer >/dev/null; then
     for tool in memcheck racecheck initcheck synccheck; do
-        step "$tool" 180 compute-sanitizer --tool "$tool" --error-exitcode 9 \
-            python -m pytest -q -m gpu -p no:cacheprovider tests/test_rendering.py tests/test_camera.py -k "current_stream or end_alike or sanitizer"
+        step "$tool" 240 compute-sanitizer --tool "$tool" --error-exitcode 9 \
+            python -m pytest -q -m gpu -p no:cacheprovider tests/test_rendering.py tests/test_camera.py \
+            -k "current_stream or end_alike or drawn_on_the_way or shrink_far"
     done
 else
     summary+=("sanitizers   absent (compute-sanitizer is not on PATH)")

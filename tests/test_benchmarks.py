@@ -56,6 +56,14 @@ def test_a_step_on_the_stream_is_timed_beside_one_on_a_constant_batch() -> None:
     assert re.search(r"takes \d+\.\d+x the step on a constant batch", smoke("train"))
 
 
+def test_the_proof_of_the_camera_trains_all_arms_and_compares_them() -> None:
+    script = str(FOLDER / "camera_proof.py")
+    done = subprocess.run([sys.executable, script, "--smoke"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for line in ("onepfrac ", "timm, PIL ", "ours - timm, PIL "):
+        assert re.search(rf"^ *{re.escape(line)}.*\d", done.stdout, re.MULTILINE), done.stdout
+
+
 def test_an_unknown_benchmark_is_refused() -> None:
     done = subprocess.run(
         [sys.executable, str(FOLDER / "run.py"), "paint"], capture_output=True, text=True, check=False
