@@ -120,7 +120,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "out": "runs/quick", "overwrite": True, "steps": 500, "save_every": 250, "log_every": 25,
         "delta": 0.2, "num_classes": 100, "points": 30_000, "canvas": 256, "size": 32, "augment": "crop-flip",
         "model_arg": ("patch_size=4", "embed_dim=96", "depth=4", "num_heads=3"), "drop_path": 0.0,
-        "batch_size": 64, "lr": 4e-3, "warmup": 50, "smoothing": 0.0, "mixup": 0.0, "cutmix": 0.0,
+        "batch_size": 64, "lr": 2e-3, "warmup": 50, "smoothing": 0.0, "mixup": 0.0, "cutmix": 0.0,
     },
     "paper": {  # ViT-Tiny as in the paper; written out so that the name keeps its meaning
         "out": "runs/paper", "steps": 312_500,
