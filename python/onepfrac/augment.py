@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 
 from onepfrac.checks import check_choice, check_float, check_int
 from onepfrac.draws import Purpose, bits, exp, keys, log, sincos_turns, uniform
-from onepfrac.shots import Shots, Step
+from onepfrac.shots import MAX_SHARPNESS, MAX_WINDOWS, Shots, Step
 
 __all__ = ["AUGMENTATIONS", "Policy", "describe_policy", "resolve_policy"]
 
 AUGMENTATIONS = ("crop-flip", "deit")
 
 _ATTEMPTS = 10
-_MAX_LAYERS = 8
+_MAX_LAYERS = min(MAX_SHARPNESS, MAX_WINDOWS)  # any layer may be one of them
 _MAX_MAGNITUDE = 30
 _LEVEL_DENOMINATOR = 10.0
 _UNIFORM_FROM = 100.0  # a larger deviation of the magnitude stands for a uniform one

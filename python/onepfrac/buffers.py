@@ -1,7 +1,7 @@
 """Memory of batches on the CPU, used again once nobody holds the batch that lies in it.
 
 A fresh batch of many megabytes costs more than drawing it: the system hands out such memory page by page, and takes it
-back when the batch goes (2 us a page of 4 KiB where we measured it, twice as much as the pictures in it).
+back when the batch goes (2 us a page of 4 KiB where we measured it).
 """
 
 from __future__ import annotations

@@ -306,10 +306,10 @@ def draw_pictures(
     brush: str,
     threads: int | None = None,
 ) -> None:
-    """Draw canvases and take their pictures in one go: no canvas is written to memory, or read from it.
+    """Draw canvases and take their pictures in one go: a canvas is gone when its picture is taken.
 
-    On a GPU that holds where a canvas fits a block's shared memory (up to about 1300 pixels on an H100); larger ones
-    are drawn as bits first.
+    On a GPU it lies in a block's shared memory, where it fits (up to 1227 pixels on an H100, for pictures of 224);
+    larger ones are drawn as bits first.
 
     Parameters
     ----------
