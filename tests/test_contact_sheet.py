@@ -75,10 +75,10 @@ def test_another_dataset_is_shown_by_its_class_numbers(monkeypatch: pytest.Monke
         num_classes, seed, canvas, fingerprint = 3, 0, 32, "f" * 16
         prepare = None  # type: ignore[assignment]
 
-        def plan(self, samples: Any, draws: str = "fixed") -> Any:
-            return RECIPE.plan(samples)
+        def _plan(self, order: Any) -> Any:
+            return RECIPE._plan(order)
 
-        def draw(self, plan: Any, device: torch.device, threads: int | None) -> torch.Tensor:
+        def draw(self, plan: Any, device: torch.device, threads: int | None = None, bits: bool = False) -> torch.Tensor:
             return RECIPE.draw(plan, device, threads)
 
     seen: list[Any] = []

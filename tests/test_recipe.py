@@ -243,7 +243,7 @@ def test_a_plan_holds_the_perturbed_systems_with_the_probabilities_of_the_unpert
     assert np.array_equal(plan.maps, RECIPE.liep.maps.astype(np.float32)[plan.labels])
     assert np.array_equal(plan.probs, np.tile(RECIPE.ifs.probs, (10, 1)))
     kinds = [getattr(plan, field.name).dtype for field in dataclasses.fields(plan)]
-    assert kinds == [np.float32, np.float64, np.uint64, np.int64, np.int64]
+    assert kinds == [np.uint64, np.int64, np.int64, np.int64, np.float32, np.float64]
 
 
 def test_fixed_draws_name_one_image_a_class_and_fresh_draws_one_a_sample() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import json
+import math
 import os
 import pickle
 from collections.abc import Iterable, Iterator
@@ -19,7 +20,7 @@ from torch.utils.data import DataLoader
 import onepfrac
 from onepfrac import OnePFrac, Stream, stream
 from onepfrac.augment import Policy
-from onepfrac.canvases import store_bytes
+from onepfrac.canvases import store_shape
 from onepfrac.datasets import recipe
 
 RECIPE = OnePFrac(num_classes=10, points=2000, canvas=32, pad=2, brush="fill")
@@ -197,7 +198,7 @@ def test_a_batch_that_failed_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> 
     running = iter(endless)
     next(running)
     with monkeypatch.context() as broken:
-        broken.setattr("onepfrac.stream.take_pictures", lambda *_, **__: 1 / 0)
+        broken.setattr("onepfrac.stream.take_planes", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             next(running)
     assert endless.state_dict()["samples"] == 4
@@ -227,7 +228,8 @@ def test_kept_canvases_give_the_same_batches_and_are_drawn_once(
 
 
 def test_canvases_are_kept_only_with_fixed_draws_and_if_all_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = store_bytes(make().recipe.num_classes, make().recipe.canvas)
+    shape, kind = store_shape(make().recipe.num_images, 1, make().recipe.canvas, bitmap=True)
+    whole = math.prod(shape) * kind.itemsize
     asked: list[str] = []
 
     def spy_on(name: str) -> None:

@@ -7,6 +7,7 @@ give the same bits on every device: view and weights are integers, tone is a tab
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,6 +48,7 @@ __all__ = [
     "pack_shots",
     "picture",
     "take_pictures",
+    "take_planes",
 ]
 
 INTERPOLATIONS = ("bicubic", "bilinear")
@@ -292,6 +294,44 @@ def take_pictures(
         simd_cap(),
         stream_of(device),
     )
+
+
+def take_planes(
+    canvases: torch.Tensor,
+    shots: Shots,
+    film: Film,
+    out: torch.Tensor,
+    *,
+    which: NDArray[np.int64] | None = None,
+    threads: int | None = None,
+) -> None:
+    """Take pictures of canvases of one plane, or of three for the three channels of a picture.
+
+    Tone is taken plane by plane, as are statistics; noise differs from plane to plane.
+
+    Parameters
+    ----------
+    canvases
+        uint8 (C, 1, H, W) or (C, 3, H, W), or bits as `onepfrac.render` draws them.
+    shots, film, out, which, threads
+        As in `take_pictures`; for three planes ``film.channels`` is 3.
+    """
+    planes = canvases.shape[1]
+    if planes == 1:
+        take_pictures(
+            canvases if canvases.dtype is BITS else canvases[:, 0], shots, film, out, which=which, threads=threads
+        )
+        return
+    numbers = np.arange(len(shots), dtype=np.int64) if which is None else which
+    flat = canvases.flatten(0, 1)
+    for plane in range(planes):
+        row = min(plane, film.table.shape[0] - 1)
+        tables = film.table[row : row + 1], film.noise[row : row + 1]
+        of_plane = Film(film.size, 1, False, film.bilinear, *tables)
+        pictures = of_plane.empty(len(shots))
+        keyed = dataclasses.replace(shots, keys=shots.keys + np.uint64(plane))
+        take_pictures(flat, keyed, of_plane, pictures, which=numbers * planes + plane, threads=threads)
+        out[:, plane] = pictures[:, 0]
 
 
 def draw_pictures(

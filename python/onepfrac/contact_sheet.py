@@ -25,9 +25,9 @@ MAX_SIDE = 20_000  # pixels
 
 
 def classes(recipe: Recipe, count: int = 40, *, columns: int = 0, tile: int = 112) -> Image.Image:
-    """Draw classes of a recipe, evenly spaced, each with its number and the length of its epsilon.
+    """Draw classes of a recipe, evenly spaced, each with its number, by its first image.
 
-    Ink is shown at twice its gray. The length is Euclidean, over all 6N parameters.
+    Of 1p-frac, the length of epsilon is told too: Euclidean, over all 6N parameters. Ink is shown at twice its gray.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def classes(recipe: Recipe, count: int = 40, *, columns: int = 0, tile: int = 11
 
     Returns
     -------
-    Grayscale image.
+    Grayscale image; in colour where the recipe's are.
 
     Raises
     ------
@@ -105,8 +105,8 @@ def sigma_against_delta(
             drawable_cell = drawable and _drawable(cell, epsilon=True)
             for place, picture in enumerate(_pictures(cell, np.arange(per_cell), tile) if drawable_cell else ()):
                 top, left = place // side * (tile + 2), place % side * (tile + 2)
-                block[top : top + tile, left : left + tile] = picture
-            cells.append(block)
+                block[top : top + tile, left : left + tile] = picture[:, :, 0]
+            cells.append(block[:, :, None])
             labels.append((f"sigma {sigma:g}, delta {delta:g}" + ("" if drawable_cell else ": none"),))
     shown = f"{per_cell} classes a cell; {recipe.mode}, N = {recipe.num_maps}, seed {recipe.seed}"
     return _page(np.stack(cells), labels, len(deltas), title=f"1p-frac, sigma-factor against delta: {shown}")
@@ -130,17 +130,17 @@ def save(image: Image.Image, path: str | os.PathLike[str]) -> None:
 
 
 def _pictures(recipe: Recipe, shown: NDArray[np.int64], tile: int) -> NDArray[np.uint8]:
-    """Draw the fixed images of classes, uint8 (len(shown), tile, tile) of twice the canvas's gray."""
-    plan = recipe.plan(np.arange(recipe.num_classes))  # epoch 0 holds every class once
-    order = np.argsort(plan.labels)
+    """Draw the first image of classes, uint8 (len(shown), tile, tile, planes); a bitmap's ink at twice its gray."""
+    plan = recipe.plan_images(shown * recipe.num_instances)
     drawn = []
-    for place in order[shown]:
-        canvas = recipe.draw(plan[place : place + 1], torch.device("cpu"), None).float()
+    for place in range(shown.size):
+        canvas = recipe.draw(plan[place : place + 1], torch.device("cpu")).float()
         if recipe.canvas > tile:
             canvas = interpolate(canvas, (tile, tile), mode="bilinear", antialias=True)
         else:  # whole pixels, as sharp as they are
             canvas = interpolate(canvas, (tile, tile), mode="nearest")
-        drawn.append((canvas[0, 0] * 2).clamp(0, 255).round().to(torch.uint8).numpy())
+        grays = canvas[0].permute(1, 2, 0) * (2 if recipe.bitmap else 1)
+        drawn.append(grays.clamp(0, 255).round().to(torch.uint8).numpy())
     return np.stack(drawn)
 
 
@@ -163,8 +163,8 @@ def _title(recipe: Recipe) -> str:
 
 
 def _page(tiles: NDArray[np.uint8], labels: Sequence[tuple[str, ...]], columns: int, title: str) -> Image.Image:
-    """Lay out tiles (K, h, w) in rows with their labels under them, and a title on top."""
-    count, height, width = tiles.shape
+    """Lay out tiles (K, h, w, 1 or 3) in rows with their labels under them, and a title on top."""
+    count, height, width, planes = tiles.shape
     columns = min(columns, count)
     font, head = ImageFont.load_default(11), ImageFont.load_default(13)
     line, lines = 13, len(labels[0])
@@ -177,16 +177,18 @@ def _page(tiles: NDArray[np.uint8], labels: Sequence[tuple[str, ...]], columns: 
     size = (page_width, top + -(-count // columns) * step_y)
     if max(size) > MAX_SIDE:
         raise ValueError(f"the contact sheet would have {size[0]} x {size[1]} pixels, more than {MAX_SIDE} a side")
-    page = Image.new("L", size, PAPER)
+    mode = "L" if planes == 1 else "RGB"
+    paper, ink, frame = ((gray,) * planes for gray in (PAPER, INK, FRAME))
+    page = Image.new(mode, size, paper)
     pen = ImageDraw.Draw(page)
     for number, text in enumerate(title_lines):
-        pen.text((GAP, GAP + 17 * number), text, fill=INK, font=head)
+        pen.text((GAP, GAP + 17 * number), text, fill=ink, font=head)
     for place in range(count):
         left, y = GAP + place % columns * step_x, top + place // columns * step_y
-        pen.rectangle((left, y, left + width + 1, y + height + 1), outline=FRAME)
-        page.paste(Image.fromarray(tiles[place]), (left + 1, y + 1))
+        pen.rectangle((left, y, left + width + 1, y + height + 1), outline=frame)
+        page.paste(Image.fromarray(tiles[place].squeeze(2) if planes == 1 else tiles[place]), (left + 1, y + 1))
         for number, text in enumerate(labels[place]):
-            pen.text((left + 1, y + height + 4 + line * number), text, fill=INK, font=font)
+            pen.text((left + 1, y + height + 4 + line * number), text, fill=ink, font=font)
     return page
 
 

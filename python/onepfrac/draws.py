@@ -55,7 +55,7 @@ class Purpose(IntEnum):
     ORDER = 18
     """The permutation of an epoch; index: epoch."""
     CLASS_KEY = 19
-    """Seed of a class's own image; index: class."""
+    """Seed of an image of its own; index: image number (with one instance a class: the class)."""
     AUGMENT = 20
     """Augmentation of a sample; index: sample."""
     TRAIN = 21
@@ -70,6 +70,14 @@ class Purpose(IntEnum):
     """The rectangle that a sample's augmentation erases; index: sample."""
     NOISE_KEY = 26
     """Seed of the noise in the erased rectangle; index: sample."""
+    CATEGORY = 27
+    """A candidate system of a category; index: attempt * 2**32 + category."""
+    CATEGORY_KEY = 28
+    """Seed of the picture that decides whether a candidate is kept; index: attempt * 2**32 + category."""
+    INSTANCE_ORDER = 29
+    """The permutation of the instances in a cycle; index: cycle."""
+    INSTANCE_SHIFT = 30
+    """By how much each class's instances are shifted in a cycle, a word a class; index: cycle."""
 
 
 def check_seed(name: str, seed: object) -> int:
@@ -133,12 +141,12 @@ def keys(seed: int, purpose: int, index: ArrayLike) -> NDArray[np.uint64]:
     return result
 
 
-def permutation(seed: int, index: int, n: int) -> NDArray[np.int64]:
+def permutation(seed: int, index: int, n: int, purpose: Purpose = Purpose.ORDER) -> NDArray[np.int64]:
     """Draw the permutation of ``0..n-1`` numbered ``index``: the stable order of n 64-bit keys.
 
     Returns
     -------
     int64 array of shape (n,).
     """
-    words = bits(seed, Purpose.ORDER, index, 2 * n).astype(np.uint64)
+    words = bits(seed, purpose, index, 2 * n).astype(np.uint64)
     return np.argsort((words[0::2] << np.uint64(32)) | words[1::2], kind="stable").astype(np.int64)

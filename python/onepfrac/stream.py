@@ -1,9 +1,9 @@
 """The stream: an endless iterable of whole batches whose order, and whose every image, is decided by the recipe alone.
 
-Sample i belongs to epoch ``i // L``; each epoch is a permutation of the classes. Global batch g holds the samples ``g
-B .. (g + 1) B - 1`` with B = batch_size x ranks. A rank takes its contiguous share of it, a loader worker takes every
-W-th batch in turn. So the whole state of a stream is one integer, and the sequence of global batches is the same on
-any number of ranks and workers.
+Every L samples are a permutation of the classes (`onepfrac.plan`). Global batch g holds the samples ``g B .. (g + 1) B
+- 1`` with B = batch_size x ranks. A rank takes its contiguous share of it, a loader worker takes every W-th batch in
+turn. So the whole state of a stream is one integer, and the sequence of global batches is the same on any number of
+ranks and workers.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -22,8 +22,8 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from onepfrac.augment import Policy, describe_policy, resolve_policy
 from onepfrac.buffers import Buffers
-from onepfrac.camera import Film, per_channel, take_pictures
-from onepfrac.canvases import CanvasStore, store_bytes
+from onepfrac.camera import Film, per_channel, take_planes
+from onepfrac.canvases import CanvasStore, store_shape
 from onepfrac.checks import check_choice, check_int
 from onepfrac.draws import FORMAT_VERSION
 from onepfrac.plan import DRAWS, MAX_SAMPLE, Plan
@@ -51,15 +51,20 @@ class Source(Protocol):
     @property
     def seed(self) -> int: ...  # noqa: D102
     @property
-    def num_classes(self) -> int: ...  # noqa: D102
+    def num_images(self) -> int: ...  # noqa: D102
     @property
     def canvas(self) -> int: ...  # noqa: D102
+    @property
+    def planes(self) -> int: ...  # noqa: D102
+    @property
+    def bitmap(self) -> bool: ...  # noqa: D102
     @property
     def fingerprint(self) -> str: ...  # noqa: D102
     def prepare(self) -> None: ...  # noqa: D102
     def plan(self, samples: ArrayLike, draws: str = "fixed") -> Plan: ...  # noqa: D102
-    def draw(self, plan: Plan, device: torch.device, threads: int | None, bits: bool = False) -> torch.Tensor: ...  # noqa: D102
-    def take(self, plan: Plan, shots: Shots, film: Film, out: torch.Tensor, threads: int | None) -> None: ...  # noqa: D102
+    def targets(self, plan: Plan) -> torch.Tensor: ...  # noqa: D102
+    def draw(self, plan: Any, device: torch.device, threads: int | None, bits: bool = False) -> torch.Tensor: ...  # noqa: D102
+    def take(self, plan: Any, shots: Shots, film: Film, out: torch.Tensor, threads: int | None) -> None: ...  # noqa: D102
 
 
 class Stream(IterableDataset[Batch]):
@@ -91,14 +96,14 @@ class Stream(IterableDataset[Batch]):
         Where the batches are made and handed out: ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or a torch.device. On CUDA the
         next batches are rendered ahead on a side stream.
     draws
-        ``"fixed"``: each class has one image for ever. ``"fresh"``: every sample is a new chaos game with a new
-        texture.
+        ``"fixed"``: each image is the same for ever. ``"fresh"``: every sample is drawn anew, for instance by a new
+        chaos game with a new texture.
     threads
         Threads that render on the CPU; None asks ``torch.get_num_threads()`` (1 in a loader's workers).
     dtype
         torch.float32 (None), float16, bfloat16, or uint8 for raw grays.
     channels
-        1 or 3; the gray is written to all of them.
+        1 or 3; a gray is written to all of them. Images in colour have 3.
     channels_last
         Whether batches lie in torch's ``channels_last`` order.
     mean, std
@@ -110,9 +115,9 @@ class Stream(IterableDataset[Batch]):
     prefetch
         Batches rendered ahead on CUDA, 0..64. On the CPU nothing is rendered ahead: use a loader with workers.
     cache
-        Bytes that canvases may take, for ``draws="fixed"``: if those of all classes fit as bits, each is drawn once and
-        kept where the batches are made (1000 canvases of 512 pixels take 31.3 MiB, in every loader worker that draws
-        them). They are the same canvases; 0 keeps none. Default: 32 MiB.
+        Bytes that canvases may take, for ``draws="fixed"``: if those of all images fit, each is drawn once and kept
+        where the batches are made; black and white ones as bits (1000 canvases of 512 pixels take 31.3 MiB, in every
+        loader worker that draws them), others in bytes. They are the same canvases; 0 keeps none. Default: 32 MiB.
 
     Raises
     ------
@@ -151,13 +156,14 @@ class Stream(IterableDataset[Batch]):
         self._draws = check_choice("draws", draws, DRAWS)
         self._threads = None if threads is None else check_threads(threads)
         self._dtype_name = _dtype_name(dtype)
-        self._channels = _channels(channels)
+        self._channels = _channels(channels, recipe.planes)
         self._mean = per_channel("mean", mean, self._channels, -math.inf)
         self._std = per_channel("std", std, self._channels, 0.0)
         self._rank, self._world_size = _place(rank, world_size)
         self._prefetch = check_int("prefetch", prefetch, 0, _MAX_PREFETCH)
         cache = check_int("cache", cache, 0, 2**63 - 1)
-        self._keeps = self._draws == "fixed" and store_bytes(recipe.num_classes, recipe.canvas) <= cache
+        shape, kind = store_shape(recipe.num_images, recipe.planes, recipe.canvas, recipe.bitmap)
+        self._keeps = self._draws == "fixed" and math.prod(shape) * kind.itemsize <= cache
         self._store: CanvasStore | None = None
         self._buffers = Buffers()
         if not isinstance(channels_last, bool):
@@ -333,11 +339,10 @@ class Stream(IterableDataset[Batch]):
         images = film.empty(len(plan), self._buffers)
         shots = self._shots(plan)
         if self._keeps:
-            bits = self._kept(plan)
-            take_pictures(bits, shots, film, images, which=plan.labels, threads=self._threads)
+            take_planes(self._kept(plan), shots, film, images, which=plan.images, threads=self._threads)
         else:
             self._recipe.take(plan, shots, film, images, self._threads)
-        return images, to_device(torch.from_numpy(plan.labels), self._device)
+        return images, to_device(self._recipe.targets(plan), self._device)
 
     def _shots(self, plan: Plan) -> Shots:
         """Draw how the pictures of a plan are taken."""
@@ -348,11 +353,12 @@ class Stream(IterableDataset[Batch]):
         return self._policy.shots(self._recipe.seed, plan.samples, canvas, self._size, max(0, fill))
 
     def _kept(self, plan: Plan) -> torch.Tensor:
-        """Return the canvases of all classes as bits, with those of a plan drawn."""
+        """Return the canvases of all images, with those of a plan drawn."""
         recipe, device, threads = self._recipe, self._device, self._threads
         if self._store is None:
+            shape, kind = store_shape(recipe.num_images, recipe.planes, recipe.canvas, recipe.bitmap)
             self._store = CanvasStore(
-                recipe.num_classes, recipe.canvas, device, lambda part: recipe.draw(part, device, threads, bits=True)
+                shape, kind, device, lambda part: recipe.draw(part, device, threads, bits=recipe.bitmap)
             )
         return self._store.with_canvases_of(plan)
 
@@ -513,11 +519,13 @@ def _dtype_name(dtype: object) -> str:
     raise ValueError(f"dtype must be one of {', '.join(f'torch.{name}' for name in _DTYPES)}, got {dtype}")
 
 
-def _channels(channels: object) -> int:
+def _channels(channels: object, planes: int) -> int:
     if isinstance(channels, bool) or not isinstance(channels, int):
         raise TypeError(f"channels must be 1 or 3, got {channels!r} of type {type(channels).__name__}")
     if channels not in (1, 3):
         raise ValueError(f"channels must be 1 or 3, got {channels}")
+    if planes > channels:
+        raise ValueError(f"channels must be {planes} for a recipe of images in colour, got {channels}")
     return channels
 
 

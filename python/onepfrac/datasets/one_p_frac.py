@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from onepfrac.camera import Film
 from onepfrac.checks import check_choice, check_float, check_int
@@ -16,7 +16,7 @@ from onepfrac.datasets.recipe import Recipe
 from onepfrac.draws import check_seed
 from onepfrac.ifs import IFS, MAX_MAPS
 from onepfrac.liep import LIEP, MAX_CLASSES, MAX_DELTA, MODES, Drawing, draw_base_system
-from onepfrac.plan import Plan, check_samples, image_seeds, labels_of
+from onepfrac.plan import Plan, SystemsPlan
 from onepfrac.shots import Shots
 
 __all__ = ["OnePFrac"]
@@ -98,36 +98,23 @@ class OnePFrac(Recipe):
         """Sample the system and the perturbations, if that has not been done."""
         self._maps  # noqa: B018
 
-    def plan(self, samples: ArrayLike, draws: str = "fixed") -> Plan:
-        """Plan the images of samples.
-
-        Parameters
-        ----------
-        samples
-            Integers in 0..2**62-1, (B,). Sample i belongs to epoch ``i // num_classes``.
-        draws
-            ``"fixed"``: each class has one image for ever, as in the paper. ``"fresh"``: every sample is a new chaos
-            game with a new texture.
-
-        Returns
-        -------
-        Plan of B samples.
-        """
-        indices = check_samples(samples)
-        labels = labels_of(self.seed, self.num_classes, indices)
-        return Plan(
-            maps=self._maps[labels],
-            probs=np.broadcast_to(self.ifs.probs, (indices.size, self.num_maps)),
-            seeds=image_seeds(self.seed, draws, labels, indices),
-            labels=labels,
-            samples=indices,
+    def _plan(self, order: Plan) -> SystemsPlan:
+        return SystemsPlan(
+            order.seeds,
+            order.labels,
+            order.images,
+            order.samples,
+            maps=self._maps[order.labels],
+            probs=np.broadcast_to(self.ifs.probs, (len(order), self.num_maps)),
         )
 
-    def draw(self, plan: Plan, device: torch.device, threads: int | None = None, bits: bool = False) -> torch.Tensor:
+    def draw(
+        self, plan: SystemsPlan, device: torch.device, threads: int | None = None, bits: bool = False
+    ) -> torch.Tensor:
         """Draw planned canvases on ``device``: uint8 (B, 1, canvas, canvas) of 0 and 127, or bits as `render`'s."""
         return self._drawing.draw(plan.maps, plan.probs, plan.seeds, device=device, threads=threads, bits=bits)
 
-    def take(self, plan: Plan, shots: Shots, film: Film, out: torch.Tensor, threads: int | None = None) -> None:
+    def take(self, plan: SystemsPlan, shots: Shots, film: Film, out: torch.Tensor, threads: int | None = None) -> None:
         """Draw planned canvases and take their pictures in one go."""
         self._drawing.take(plan.maps, plan.probs, plan.seeds, shots, film, out, threads=threads)
 
