@@ -24,7 +24,7 @@ import torch
 from timing import fit_line, take_turns, write
 
 import onepfrac
-from onepfrac.liep import Drawing
+from onepfrac.drawing import Drawing
 
 STANDING: dict[str, Any] = {"points": 100_000, "size": 224, "maps": 2, "batch": 32, "threads": 1}
 UNIT = {"points": "point", "size": "pixel", "maps": "map", "batch": "image"}

@@ -26,7 +26,7 @@ from timing import write
 
 import onepfrac
 from onepfrac import _C
-from onepfrac.liep import Drawing
+from onepfrac.drawing import Drawing
 
 PAD = 6
 ROWS = (  # maps, points, size, brush, dtype, batch

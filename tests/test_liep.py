@@ -12,8 +12,9 @@ import torch
 
 import onepfrac
 from onepfrac import IFS, LIEP, liep
+from onepfrac.drawing import Drawing
 from onepfrac.draws import Purpose, keys, uniform
-from onepfrac.liep import Drawing, draw_base_system
+from onepfrac.liep import draw_base_system
 from onepfrac.systems import diverges
 
 SMALL = Drawing(points=2000, canvas=32, pad=2, brush="fill")
@@ -98,7 +99,7 @@ def test_the_result_does_not_depend_on_chunks_or_threads(monkeypatch: pytest.Mon
     assert reference.attempts.max() > 0
     threads = torch.get_num_threads()
     for chunk, count in ((1, 1), (7, 2), (1000, 1)):
-        monkeypatch.setattr(liep, "_CHUNK_IMAGES", chunk)
+        monkeypatch.setattr("onepfrac.drawing._CHUNK_IMAGES", chunk)
         torch.set_num_threads(count)
         try:
             again = make()

@@ -3,7 +3,9 @@
 from onepfrac._version import __version__
 from onepfrac.augment import Policy
 from onepfrac.camera import picture
-from onepfrac.datasets import OnePFrac, load_recipe
+from onepfrac.categories import Categories
+from onepfrac.category_search import search
+from onepfrac.datasets import OFDB, FractalDB, OnePFrac, load_recipe
 from onepfrac.ifs import IFS, sample_ifs
 from onepfrac.liep import LIEP
 from onepfrac.rendering import expand, pack, render, replay
@@ -14,6 +16,9 @@ from onepfrac.systems import Systems
 __all__ = [
     "IFS",
     "LIEP",
+    "OFDB",
+    "Categories",
+    "FractalDB",
     "OnePFrac",
     "Policy",
     "Shots",
@@ -27,4 +32,5 @@ __all__ = [
     "render",
     "replay",
     "sample_ifs",
+    "search",
 ]

@@ -21,6 +21,7 @@ examples:
   onepfrac info                                    what is installed
   onepfrac bench                                   how fast it draws and streams here
   onepfrac grid                                    classes of 1p-frac on one page, classes.png
+  onepfrac search --categories 1000                systems for FractalDB, systems.json
   onepfrac pretrain --preset quick                 a small ViT in two minutes on two CPU cores
   onepfrac finetune --weights runs/quick/weights.safetensors --data FOLDER
                                                    the same ViT on photographs
@@ -199,6 +200,77 @@ def _grid(namespace: argparse.Namespace) -> int:
     return 0
 
 
+# ---- search ----------------------------------------------------------------------------------------------------------
+
+
+def _search_options(parser: argparse.ArgumentParser) -> None:
+    from onepfrac.category_search import SAMPLINGS, Rule
+
+    rule = Rule()
+    parser.epilog = textwrap.dedent("""\
+        examples:
+          onepfrac search --categories 1000 --out systems.json    FractalDB-1k's rule
+          onepfrac search --categories 1000 --out csv             the same as CSV files in a folder, the published format
+          onepfrac search --sampling sigma --out contractions.json
+
+        FractalDB(categories=onepfrac.Categories.load("systems.json")) makes a dataset of them. What is found so far is
+        kept in OUT.partial; the same command goes on there, and ends with the same categories.""")
+    parser.add_argument("--categories", type=int, default=1000, metavar="N", help="how many to find (default: 1000)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the search (default: 0)")
+    parser.add_argument(
+        "--out",
+        default="systems.json",
+        metavar="FILE",
+        help="a .json file, or a folder for CSV (default: systems.json)",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace OUT if it is there")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: torch's number)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
+    group = parser.add_argument_group("rule")
+    group.add_argument(
+        "--sampling", choices=SAMPLINGS, default=rule.sampling, help=f"how systems are drawn (default: {rule.sampling})"
+    )
+    for name, text in (
+        ("min_maps", "fewest maps of a system"),
+        ("max_maps", "most maps of a system"),
+        ("fill", "share of the picture that must be inked"),
+        ("points", "points of the picture that decides"),
+        ("size", "its width and height in pixels"),
+        ("pad", "its free border in pixels"),
+    ):
+        default = getattr(rule, name)
+        flag = f"--{name.replace('_', '-')}"
+        metavar = "X" if isinstance(default, float) else "N"
+        group.add_argument(
+            flag, type=type(default), default=default, metavar=metavar, help=f"{text} (default: {default})"
+        )
+
+
+def _search(namespace: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from tqdm import tqdm
+
+    from onepfrac.category_search import Rule, Search
+
+    names = ("sampling", "min_maps", "max_maps", "fill", "points", "size", "pad")
+    search = Search(namespace.categories, namespace.seed, Rule(**{name: getattr(namespace, name) for name in names}))
+    out = Path(namespace.out)
+    if out.exists() and not namespace.overwrite:
+        raise ValueError(f"out must not be there yet, got {out}; give --overwrite to replace it")
+    partial = out.with_name(out.name + ".partial")
+    if partial.exists():
+        search.resume(partial)
+        print(f"going on from {partial}: {search.num_found} of {search.num_categories} categories")
+    with tqdm(total=search.num_categories, initial=search.num_found, unit=" categories", disable=None) as bar:
+        found = search.run(namespace.threads, namespace.device, bar.update, partial)
+    found.save(out, search.about())
+    partial.unlink(missing_ok=True)
+    tried = int(search.attempts.sum()) + search.num_categories
+    print(f"wrote {out}: {search.num_categories} categories of {tried} candidates")
+    return 0
+
+
 # ---- pretrain and finetune -------------------------------------------------------------------------------------------
 
 
@@ -302,6 +374,7 @@ _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Calla
     ),
     "bench": ("Time rendering and streaming on this machine, half a minute.", _bench_options, _bench),
     "grid": ("Write a contact sheet of a dataset's classes, or of sigma-factor against delta.", _grid_options, _grid),
+    "search": ("Search for the systems of FractalDB's categories.", _search_options, _search),
     "pretrain": ("Pre-train a timm model on images that are drawn while it trains.", _pretrain_options, _pretrain),
     "finetune": (
         "Fine-tune a timm model, from weights or from scratch, on a folder of images.",

@@ -78,6 +78,8 @@ class Purpose(IntEnum):
     """The permutation of the instances in a cycle; index: cycle."""
     INSTANCE_SHIFT = 30
     """By how much each class's instances are shifted in a cycle, a word a class; index: cycle."""
+    JITTER = 37
+    """How an instance's parameters are changed; index: image number."""
 
 
 def check_seed(name: str, seed: object) -> int:

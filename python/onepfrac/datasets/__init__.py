@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 
+from onepfrac.datasets.fractal_db import FractalDB
+from onepfrac.datasets.ofdb import OFDB
 from onepfrac.datasets.one_p_frac import OnePFrac
 from onepfrac.datasets.recipe import Recipe
 from onepfrac.files import read_json_object
 
-__all__ = ["RECIPES", "OnePFrac", "Recipe", "load_recipe"]
+__all__ = ["OFDB", "RECIPES", "FractalDB", "OnePFrac", "Recipe", "load_recipe"]
 
-RECIPES: dict[str, type[Recipe]] = {OnePFrac.dataset: OnePFrac}
+RECIPES: dict[str, type[Recipe]] = {kind.dataset: kind for kind in (OnePFrac, FractalDB, OFDB)}
 """All recipes by the name in their JSON text."""
+
+MAX_RECIPE_BYTES = 256 * 1024 * 1024
+"""Larger files of recipes are refused before they are read; 10 000 categories of FractalDB take 6 MB."""
 
 
 def load_recipe(path: str | os.PathLike[str]) -> Recipe:
@@ -25,7 +30,7 @@ def load_recipe(path: str | os.PathLike[str]) -> Recipe:
         If it is too large, not JSON, of an unknown dataset or another format version, or has unknown, missing or
         illegal fields; the message names the path.
     """
-    values = read_json_object(path)
+    values = read_json_object(path, MAX_RECIPE_BYTES)
     dataset = values.get("dataset")
     if not isinstance(dataset, str) or dataset not in RECIPES:
         raise ValueError(f"{path}: dataset must be one of {', '.join(map(repr, RECIPES))}, got {dataset!r:.80}")

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from onepfrac.camera import Film
 from onepfrac.checks import check_choice, check_float, check_int
 from onepfrac.datasets.recipe import Recipe
+from onepfrac.drawing import Drawing
 from onepfrac.draws import check_seed
 from onepfrac.ifs import IFS, MAX_MAPS
-from onepfrac.liep import LIEP, MAX_CLASSES, MAX_DELTA, MODES, Drawing, draw_base_system
+from onepfrac.liep import LIEP, MAX_CLASSES, MAX_DELTA, MODES, draw_base_system
 from onepfrac.plan import Plan, SystemsPlan
 from onepfrac.shots import Shots
 
