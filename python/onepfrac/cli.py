@@ -210,7 +210,7 @@ def _search_options(parser: argparse.ArgumentParser) -> None:
     parser.epilog = textwrap.dedent("""\
         examples:
           onepfrac search --categories 1000 --out systems.json    FractalDB-1k's rule
-          onepfrac search --categories 1000 --out csv             the same as CSV files in a folder, the published format
+          onepfrac search --categories 1000 --out csv             as CSV files in a folder, the published format
           onepfrac search --sampling sigma --out contractions.json
 
         FractalDB(categories=onepfrac.Categories.load("systems.json")) makes a dataset of them. What is found so far is

@@ -43,9 +43,9 @@ def weighted(
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Return the first ``count`` weightings of systems.
 
-    A weighting can run away to infinity where its system does not (791 of the 24 000 of the published categories, nearly
-    all with a factor above 1). The release then draws whatever points come before the overflow. Here the factor is
-    brought nearer to 1: ``1 + (factor - 1) 0.75**k`` with the smallest k at which no orbit runs away.
+    A weighting can run away to infinity where its system does not (791 of the 24 000 of the published categories,
+    nearly all with a factor above 1). The release then draws whatever points come before the overflow. Here the factor
+    is brought nearer to 1: ``1 + (factor - 1) 0.75**k`` with the smallest k at which no orbit runs away.
 
     Parameters
     ----------
