@@ -1,0 +1,19 @@
+"""One small recipe of every dataset, for tests of what holds for all of them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import onepfrac
+from onepfrac import datasets
+
+GRAYS = np.add.outer(np.arange(40) * 3, np.arange(40) * 2).astype(np.uint8)
+
+CATEGORIES = onepfrac.Categories([onepfrac.sample_ifs(4.0 + n / 2, n, seed=n) for n in (2, 3, 4, 5)])
+
+SMALL: dict[str, datasets.Recipe] = {
+    "OnePFrac": onepfrac.OnePFrac(num_classes=5, points=2000, canvas=40, pad=2, brush="fill"),
+    "FractalDB": onepfrac.FractalDB(4, categories=CATEGORIES, instances=60, points=3000, canvas=40, pad=2),
+    "OFDB": onepfrac.OFDB(4, categories=CATEGORIES, points=3000, canvas=40, pad=2),
+}
+"""By the name in ``datasets.RECIPES``; `test_family` fails where one is missing."""
