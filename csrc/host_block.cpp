@@ -99,4 +99,11 @@ void draw_pictures_host_block(BlockJob job, const Shot* shots, const Film& film,
     }
 }
 
+void draw_noise_host_block(const NoiseJob& job, int threads, bool reverse) {
+    SerialThreads serial{threads, reverse};
+    for (std::int64_t image = 0; image < job.batch; ++image) {
+        for (int band = 0; band < band_count(job); ++band) draw_noise_block(serial, job, image, band);
+    }
+}
+
 }  // namespace onepfrac

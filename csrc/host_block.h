@@ -1,6 +1,7 @@
 // The kernel body run serially on the host: what the tests compare with the CPU renderer where there is no GPU.
 #pragma once
 
+#include "noise_image.h"
 #include "picture_block.h"
 
 namespace onepfrac {
@@ -12,5 +13,6 @@ void expand_host_block(const ExpandJob& job, int threads, bool reverse);
 void take_pictures_host_block(const PictureJob& job, int threads, bool reverse);
 void draw_pictures_host_block(BlockJob job, const Shot* shots, const Film& film, std::int64_t batch, int threads,
                               bool reverse);
+void draw_noise_host_block(const NoiseJob& job, int threads, bool reverse);
 
 }  // namespace onepfrac

@@ -16,22 +16,25 @@ struct Level {
     RenderImage render;
     ExpandImage expand;
     TakePicture take_picture;
+    DrawNoise draw_noise;
     bool available;
 };
 
 // Weakest first.
 std::vector<Level> all_levels() {
-    std::vector<Level> levels{{"scalar", render_image_scalar, expand_image_scalar, take_picture_scalar, true}};
+    std::vector<Level> levels{
+        {"scalar", render_image_scalar, expand_image_scalar, take_picture_scalar, draw_noise_scalar, true}};
 #if defined(ONEPFRAC_X86)
     __builtin_cpu_init();
     const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
     const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-    levels.push_back({"avx2", render_image_avx2, expand_image_avx2, take_picture_avx2, avx2});
-    levels.push_back({"avx512", render_image_avx512, expand_image_avx512, take_picture_avx512, avx512});
+    levels.push_back({"avx2", render_image_avx2, expand_image_avx2, take_picture_avx2, draw_noise_avx2, avx2});
+    levels.push_back(
+        {"avx512", render_image_avx512, expand_image_avx512, take_picture_avx512, draw_noise_avx512, avx512});
 #else
-    levels.push_back({"avx2", nullptr, nullptr, nullptr, false});
-    levels.push_back({"avx512", nullptr, nullptr, nullptr, false});
+    levels.push_back({"avx2", nullptr, nullptr, nullptr, nullptr, false});
+    levels.push_back({"avx512", nullptr, nullptr, nullptr, nullptr, false});
 #endif
     return levels;
 }
@@ -126,6 +129,12 @@ void draw_pictures_cpu(const RenderJob& job, const Shot* shots, const Film& film
         chosen.render(job, job.systems[image], layout, scratch, reinterpret_cast<std::byte*>(bits));
         chosen.take_picture(film, shots[image], {bits, nullptr, job.size, job.size}, arena, picture_at(film, image));
     });
+}
+
+void draw_noise_cpu(const NoiseJob& job, int threads, std::string_view level) {
+    const DrawNoise draw = choose(level).draw_noise;
+    const std::int64_t pixels = static_cast<std::int64_t>(job.size) * job.size;
+    parallel_for(job.batch, threads, [&](std::int64_t image) { draw(job, job.keys[image], job.out + image * pixels); });
 }
 
 }  // namespace onepfrac

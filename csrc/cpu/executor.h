@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "draw_noise.h"
 #include "render_image.h"
 #include "take_picture.h"
 
@@ -26,5 +27,8 @@ void take_pictures_cpu(const PictureJob& job, int threads, std::string_view leve
 // Draws canvases and takes their pictures, `shots` one an image; no canvas leaves the cache. `job` draws bits, its
 // `out` is not used.
 void draw_pictures_cpu(const RenderJob& job, const Shot* shots, const Film& film, int threads, std::string_view level);
+
+// Draws images of noise.
+void draw_noise_cpu(const NoiseJob& job, int threads, std::string_view level);
 
 }  // namespace onepfrac

@@ -46,6 +46,18 @@ struct Avx2Lanes {
     static ONEPFRAC_FN F load(const float* p) { return _mm256_loadu_ps(p); }
     static ONEPFRAC_FN void store(float* p, F a) { _mm256_storeu_ps(p, a); }
     static ONEPFRAC_FN void store_u(std::uint32_t* p, U a) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), a); }
+    // The four words of each lane side by side, lane after lane.
+    static ONEPFRAC_FN void store_blocks(std::uint32_t* p, const U (&words)[4]) {
+        const U low01 = _mm256_unpacklo_epi32(words[0], words[1]), low23 = _mm256_unpacklo_epi32(words[2], words[3]);
+        const U high01 = _mm256_unpackhi_epi32(words[0], words[1]), high23 = _mm256_unpackhi_epi32(words[2], words[3]);
+        const U lanes[4] = {_mm256_unpacklo_epi64(low01, low23), _mm256_unpackhi_epi64(low01, low23),
+                            _mm256_unpacklo_epi64(high01, high23), _mm256_unpackhi_epi64(high01, high23)};
+        auto* to = reinterpret_cast<__m128i*>(p);
+        for (int k = 0; k < 4; ++k) {
+            _mm_storeu_si128(to + k, _mm256_castsi256_si128(lanes[k]));
+            _mm_storeu_si128(to + 4 + k, _mm256_extracti128_si256(lanes[k], 1));
+        }
+    }
     static ONEPFRAC_FN float first(F a) { return _mm256_cvtss_f32(a); }
     static ONEPFRAC_FN M finite(F x, F y) {  // a - a is zero for a finite a, NaN otherwise
         const F zero = _mm256_add_ps(_mm256_sub_ps(x, x), _mm256_sub_ps(y, y));

@@ -18,6 +18,9 @@ struct CpuScalarLanes : ScalarLanes {
     static ONEPFRAC_FN F load(const float* p) { return *p; }
     static ONEPFRAC_FN void store(float* p, F a) { *p = a; }
     static ONEPFRAC_FN void store_u(std::uint32_t* p, U a) { *p = a; }
+    static ONEPFRAC_FN void store_blocks(std::uint32_t* p, const U (&words)[4]) {
+        for (int q = 0; q < 4; ++q) p[q] = words[q];
+    }
     static ONEPFRAC_FN float first(F a) { return a; }
     static ONEPFRAC_FN M finite(F x, F y) { return x - x + (y - y) == 0.0F; }
     static ONEPFRAC_FN M mask_and(M a, M b) { return a && b; }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "../noise_image.h"
 #include "../picture_block.h"
 
 namespace onepfrac {
@@ -27,5 +28,8 @@ bool fits_block(int canvas, int size, int device);
 // Draws canvases that fit a block and takes their pictures; no canvas lies in device memory. `job.out` is not used.
 void draw_pictures_cuda(BlockJob job, const Shot* shots, const Film& film, std::int64_t batch, int device,
                         std::uintptr_t stream);
+
+// Images of noise; all arrays are device memory. `job.band_rows` is chosen here.
+void draw_noise_cuda(NoiseJob job, int device, std::uintptr_t stream);
 
 }  // namespace onepfrac
