@@ -13,23 +13,34 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FLAGS = ("-std=c++20", "-O1", "-ffp-contract=off", "-w")
 
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(platform.machine() != "x86_64", reason="the emulation rests on AVX2"),
+    pytest.mark.skipif(not Path("/usr/include/simde").exists(), reason="SIMDe is not installed (Debian: libsimde-dev)"),
+]
 
-@pytest.mark.slow
-@pytest.mark.skipif(platform.machine() != "x86_64", reason="the emulation rests on AVX2")
-@pytest.mark.skipif(not Path("/usr/include/simde").exists(), reason="SIMDe is not installed (Debian: libsimde-dev)")
-def test_the_avx512_path_gives_the_bits_of_the_scalar_one_in_emulation(tmp_path: Path) -> None:
+
+def compare(folder: Path, program: str, kernels: tuple[str, ...], others: tuple[str, ...] = ()) -> str:
+    """Build a program of tests/avx512 with both paths of the kernels and other files of csrc; return its output."""
     compiler = shutil.which(os.environ.get("CXX", "g++"))
     assert compiler is not None
     emulated = (*FLAGS, "-mavx2", "-mfma", "-mbmi2", "-include", ROOT / "tests" / "avx512" / "emulation.h")
     builds = (
-        *((*emulated, ROOT / "csrc" / "cpu" / f"{what}_avx512.cpp") for what in ("render", "picture")),
-        *((*FLAGS, ROOT / "csrc" / "cpu" / f"{what}_scalar.cpp") for what in ("render", "picture")),
-        *((*FLAGS, ROOT / "csrc" / f"{what}packing.cpp") for what in ("", "shot_")),
-        (*FLAGS, ROOT / "tests" / "avx512" / "compare.cpp"),
+        *((*emulated, ROOT / "csrc" / "cpu" / f"{what}_avx512.cpp") for what in kernels),
+        *((*FLAGS, ROOT / "csrc" / "cpu" / f"{what}_scalar.cpp") for what in kernels),
+        *((*FLAGS, ROOT / "csrc" / f"{what}.cpp") for what in others),
+        (*FLAGS, ROOT / "tests" / "avx512" / f"{program}.cpp"),
     )
     for number, arguments in enumerate(builds):
-        subprocess.run([compiler, *map(str, arguments), "-c", "-o", str(tmp_path / f"{number}.o")], check=True)
-    program = tmp_path / "compare"
-    subprocess.run([compiler, *(str(tmp_path / f"{i}.o") for i in range(len(builds))), "-o", str(program)], check=True)
-    result = subprocess.run([str(program)], capture_output=True, text=True, check=True, timeout=600)
-    assert result.stdout == "816 cases, 0 differ\n"
+        subprocess.run([compiler, *map(str, arguments), "-c", "-o", str(folder / f"{number}.o")], check=True)
+    linked = folder / program
+    subprocess.run([compiler, *(str(folder / f"{i}.o") for i in range(len(builds))), "-o", str(linked)], check=True)
+    return subprocess.run([str(linked)], capture_output=True, text=True, check=True, timeout=600).stdout
+
+
+def test_the_avx512_path_gives_the_bits_of_the_scalar_one_in_emulation(tmp_path: Path) -> None:
+    assert compare(tmp_path, "compare", ("render", "picture"), ("packing", "shot_packing")) == "816 cases, 0 differ\n"
+
+
+def test_the_avx512_path_of_noise_gives_the_bits_of_the_scalar_one_in_emulation(tmp_path: Path) -> None:
+    assert compare(tmp_path, "compare_noise", ("noise",)) == "32 cases, 0 differ\n"

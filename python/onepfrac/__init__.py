@@ -5,7 +5,7 @@ from onepfrac.augment import Policy
 from onepfrac.camera import picture
 from onepfrac.categories import Categories
 from onepfrac.category_search import search
-from onepfrac.datasets import OFDB, FractalDB, OnePFrac, load_recipe
+from onepfrac.datasets import OFDB, FractalDB, Noise, OnePFrac, SingleImage, load_recipe
 from onepfrac.ifs import IFS, sample_ifs
 from onepfrac.liep import LIEP
 from onepfrac.rendering import expand, pack, render, replay
@@ -19,9 +19,11 @@ __all__ = [
     "OFDB",
     "Categories",
     "FractalDB",
+    "Noise",
     "OnePFrac",
     "Policy",
     "Shots",
+    "SingleImage",
     "Stream",
     "Systems",
     "__version__",

@@ -78,6 +78,10 @@ class Purpose(IntEnum):
     """The permutation of the instances in a cycle; index: cycle."""
     INSTANCE_SHIFT = 30
     """By how much each class's instances are shifted in a cycle, a word a class; index: cycle."""
+    NOISE_BASE = 33
+    """Seed of the base of `onepfrac.Noise`; index: 0."""
+    AFFINE = 34
+    """A class's affine map of `onepfrac.SingleImage`; index: class."""
     JITTER = 37
     """How an instance's parameters are changed; index: image number."""
 

@@ -1,13 +1,13 @@
 """Images of noise: one base image, and for each key a perturbation of every pixel of it.
 
-All is integers, in units of 1/128 gray, so that an image has the same bits on every device (csrc/noise_image.h). A pixel
-is ``clamp((base + epsilon + 64) >> 7, 0, 255)`` with ``epsilon = (half * (u - 2**15) + 2**14) >> 15`` from a 16-bit draw
-u: uniform between -half and half. Column x of row y takes half ``x % 2`` of word ``(x % 8) // 2`` of the Philox block
-with counter ``(x // 8, y, purpose, 0)``; the purpose is 6 for the base and 7 for the perturbation.
+All is integers, in units of 1/128 gray, so that an image has the same bits on every device (csrc/noise_image.h). A
+pixel is ``clamp((base + epsilon + 64) >> 7, 0, 255)`` with ``epsilon = (half * (u - 2**15) + 2**14) >> 15`` from a
+16-bit draw u: uniform between -half and half. Column x of row y takes half ``x % 2`` of word ``(x % 8) // 2`` of the
+Philox block with counter ``(x // 8, y, purpose, 0)``; the purpose is 6 for the base, of whose draw the upper 12 bits
+choose a level, and 7 for the perturbation.
 """
 
 from __future__ import annotations
-
 
 import numpy as np
 import torch
@@ -73,9 +73,7 @@ def base_image(key: int, levels: NDArray[np.int16], size: int) -> NDArray[np.int
     return base
 
 
-def draw_noise(
-    base: torch.Tensor, keys: NDArray[np.uint64], half: int, *, threads: int | None = None
-) -> torch.Tensor:
+def draw_noise(base: torch.Tensor, keys: NDArray[np.uint64], half: int, *, threads: int | None = None) -> torch.Tensor:
     """Perturb the base, once for each key.
 
     Parameters
