@@ -18,7 +18,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from onepfrac import SingleImage, load_recipe
 from onepfrac.draws import Purpose, uniform
@@ -179,34 +179,38 @@ def warped(cv2: Any, recipe: SingleImage, label: int) -> NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize("name", ["camera", "astronaut"])
-def test_copies_are_those_of_warpaffine(name: str, cv2: Any) -> None:
-    """OpenCV's cubic has a = -3/4, places in 1/32 pixel, no antialiasing, and blends over the border."""
-    recipe = SingleImage.from_photo(photo(name), canny=False, canvas=256, delta=0.1)
+@pytest.mark.parametrize(("blur", "mean", "largest"), [(0, 1.5, 40), (3, 0.5, 6)])
+def test_copies_are_those_of_warpaffine(name: str, blur: int, mean: float, largest: int, cv2: Any) -> None:
+    """OpenCV's cubic has a = -3/4, places in 1/32 pixel and no antialiasing: on a blurred photograph that is nothing."""
+    picture = Image.fromarray(photo(name)).filter(ImageFilter.GaussianBlur(blur))
+    recipe = SingleImage.from_photo(np.asarray(picture), canny=False, canvas=256)
     for label in range(8):
-        got = images_of(recipe, [label])[0].astype(int)
-        expected = warped(cv2, recipe, label).astype(int)
-        assert np.abs(got - recipe.image).mean() > 5  # it has moved
-        far = np.abs(got - expected)
-        assert far.mean() < 2.5
-        inside = cv2.erode(
-            (warped(cv2, dataclasses.replace(recipe, pixels=WHITE), label) == 255).astype(np.uint8), None
-        )
-        assert np.percentile(far[inside > 0], 99) <= 16
-        blurred = cv2.GaussianBlur(((got - expected) * inside).astype(np.float32), (0, 0), 3)
-        assert np.abs(blurred).max() < 2.5  # no part lies elsewhere
+        got, expected = images_of(recipe, [label])[0].astype(int), warped(cv2, recipe, label).astype(int)
+        places = places_of(recipe, label)
+        inside = ((places >= 3) & (places <= 253)).all(0)  # OpenCV mixes black into the border
+        assert inside.mean() > 0.7
+        far = np.abs(got - expected)[inside]
+        assert far.mean() <= mean
+        assert far.max() <= largest
+
+
+def places_of(recipe: SingleImage, label: int) -> NDArray[np.float64]:
+    """Where the pixels of a copy lie on the canvas: (x and y, row, column)."""
+    centres = np.arange(recipe.canvas) + 0.5
+    x, y = np.meshgrid(centres, centres)
+    forth = np.vstack([class_map(recipe, label), [0, 0, 1]])
+    return np.einsum("ij,jyx->iyx", np.linalg.inv(forth), np.stack([x, y, np.ones_like(x)]))[:2]
 
 
 WHITE = text_of(np.full((256, 256), 255, np.uint8))
 
 
-def test_what_lies_outside_of_the_canvas_is_black(cv2: Any) -> None:
+def test_what_lies_outside_of_the_canvas_is_black() -> None:
     recipe = SingleImage(WHITE, False, 0.3, canvas=256)
     for label in range(8):
         got = images_of(recipe, [label])[0]
         assert set(np.unique(got)) == {0, 255}
-        x, y = np.meshgrid(np.arange(256) + 0.5, np.arange(256) + 0.5)
-        view = recipe.views(np.array([label]))[0]
-        places = np.einsum("ij,jyx->iyx", view, np.stack([x, y, np.ones_like(x)]))
+        places = places_of(recipe, label)
         assert np.array_equal(got == 255, ((places >= 0) & (places < 256)).all(0))
 
 
@@ -229,8 +233,8 @@ def test_a_gpu_gives_the_bits_of_the_cpu() -> None:
 def test_images_are_the_same_for_ever() -> None:
     y, x = np.mgrid[:64, :64]
     recipe = SingleImage(text_of((x * 3 + y).astype(np.uint8)), False, seed=7, canvas=64)
-    assert hashlib.sha256(images_of(recipe, [0, 1, 999]).tobytes()).hexdigest()[:16] == "?"
-    assert recipe.fingerprint == "?"
+    assert hashlib.sha256(images_of(recipe, [0, 1, 999]).tobytes()).hexdigest()[:16] == "7e242e3d7ae6fd53"
+    assert recipe.fingerprint == "5888cf80d06c6a30"
 
 
 # ---- the recipe -----------------------------------------------------------------------------------------------------

@@ -288,9 +288,8 @@ def _prepared(photo: Image.Image, canvas: int) -> NDArray[np.uint8]:
     """Return the square in the middle, resized to the canvas, in gray."""
     side = min(photo.size)
     left, top = (photo.width - side) // 2, (photo.height - side) // 2
-    box = (left, top, left + side, top + side)
-    square = photo.resize((canvas, canvas), Image.Resampling.BICUBIC, box=box)
-    return np.asarray(square.convert("L"))
+    square = photo.crop((left, top, left + side, top + side))
+    return np.asarray(square.resize((canvas, canvas), Image.Resampling.BICUBIC).convert("L"))
 
 
 def _canny(gray: NDArray[np.uint8], low: float, high: float) -> NDArray[np.uint8]:
