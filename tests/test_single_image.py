@@ -59,8 +59,9 @@ def cv2() -> Any:
 
 
 @pytest.mark.parametrize("name", ["camera", "astronaut", "coffee"])
-def test_the_canvas_is_the_square_in_the_middle_in_gray(name: str, tmp_path: Path) -> None:
-    picture = photo(name)
+@pytest.mark.parametrize("upright", [True, False])
+def test_the_canvas_is_the_square_in_the_middle_in_gray(name: str, upright: bool, tmp_path: Path) -> None:
+    picture = photo(name) if upright else photo(name).swapaxes(0, 1)  # coffee is wider than high, then higher than wide
     side = min(picture.shape[:2])
     top, left = ((n - side) // 2 for n in picture.shape[:2])
     square = Image.fromarray(picture[top : top + side, left : left + side])
@@ -181,7 +182,7 @@ def warped(cv2: Any, recipe: SingleImage, label: int) -> NDArray[np.uint8]:
 @pytest.mark.parametrize("name", ["camera", "astronaut"])
 @pytest.mark.parametrize(("blur", "mean", "largest"), [(0, 1.5, 40), (3, 0.5, 6)])
 def test_copies_are_those_of_warpaffine(name: str, blur: int, mean: float, largest: int, cv2: Any) -> None:
-    """OpenCV's cubic has a = -3/4, places in 1/32 pixel and no antialiasing: on a blurred photograph that is nothing."""
+    """OpenCV's cubic has a = -3/4, places in 1/32 pixel and no antialiasing; little on a blurred photograph."""
     picture = Image.fromarray(photo(name)).filter(ImageFilter.GaussianBlur(blur))
     recipe = SingleImage.from_photo(np.asarray(picture), canny=False, canvas=256)
     for label in range(8):
