@@ -25,7 +25,7 @@ from onepfrac.shots import Shots, Step
 
 __all__ = ["SingleImage", "ViewsPlan"]
 
-_MAX_CANVAS = 2048  # a recipe's text must stay below the 16 MiB of a JSON file: 5.3 MiB of base64
+_MAX_CANVAS = 2048  # a recipe's text then takes 5.3 MiB, or 0.7 MiB of edges
 _MAX_DELTA = 0.9
 _EDGE_GRAY = 127  # the ink of all bitmaps here
 
