@@ -382,6 +382,13 @@ def test_files_that_are_no_images_are_refused(tmp_path: Path, monkeypatch: pytes
         SingleImage.from_photo(tmp_path / "large.png")
 
 
+@pytest.mark.parametrize(("dtype", "name"), [(np.uint16, "deep.png"), (np.float32, "float.tif")])
+def test_photographs_of_more_than_8_bits_are_refused(dtype: type[np.generic], name: str, tmp_path: Path) -> None:
+    Image.fromarray(GRAY_PHOTO.astype(dtype)).save(tmp_path / name)
+    with pytest.raises(ValueError, match="photo must have 8 bits a channel, got Pillow's mode"):
+        SingleImage.from_photo(tmp_path / name, canny=False)
+
+
 def test_a_photograph_without_edges_is_refused(cv2: Any) -> None:
     del cv2
     with pytest.raises(ValueError, match="photo must not be all black after Canny with thresholds 100 and 200"):

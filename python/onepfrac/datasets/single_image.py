@@ -7,12 +7,11 @@ import binascii
 import os
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property, lru_cache
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 from onepfrac.camera import Film, take_pictures
 from onepfrac.checks import check_float, check_int
@@ -152,9 +151,11 @@ class SingleImage(Recipe):
         canvas = check_int("canvas", canvas, MIN_SIZE, _MAX_CANVAS)
         low = check_float("low", low, 0.0)
         high = check_float("high", high, low)
-        gray = _prepared(_opened(photo), canvas)
+        from onepfrac.photos import canny_edges, gray_square  # brings Pillow, which no other recipe needs
+
+        gray = gray_square(photo, canvas)
         if canny:
-            gray = _canny(gray, low, high)
+            gray = canny_edges(gray, low, high)
         if not gray.any():
             raise ValueError(
                 f"photo must not be all black{f' after Canny with thresholds {low:g} and {high:g}' if canny else ''}"
@@ -261,45 +262,3 @@ def _decode(pixels: object, edges: bool, canvas: int) -> NDArray[np.uint8]:
     if bits[:, canvas:].any():
         raise ValueError(f"pixels must have zeros in the {8 * columns - canvas} bits after each row's last pixel")
     return bits[:, :canvas] * np.uint8(_EDGE_GRAY)
-
-
-# ---- from a photograph to the image ---------------------------------------------------------------------------------
-
-
-def _opened(photo: object) -> Image.Image:
-    """Return the photograph in gray (L) or RGB."""
-    if isinstance(photo, (str, os.PathLike)):
-        try:
-            with Image.open(photo) as file:
-                upright = ImageOps.exif_transpose(file)
-                return upright if upright.mode == "L" else upright.convert("RGB")
-        except Image.DecompressionBombError as error:
-            raise ValueError(f"photo must have fewer pixels: {error}") from error
-    if not isinstance(photo, np.ndarray):
-        raise TypeError(f"photo must be a path or an array of uint8, got a {type(photo).__name__}")
-    if photo.dtype != np.uint8:
-        raise TypeError(f"photo must be an array of uint8, got {photo.dtype}")
-    if not (photo.ndim == 2 or (photo.ndim == 3 and photo.shape[2] == 3)) or photo.size == 0:
-        raise ValueError(f"photo must have the shape (H, W) or (H, W, 3), not empty, got {photo.shape}")
-    return Image.fromarray(np.ascontiguousarray(photo))
-
-
-def _prepared(photo: Image.Image, canvas: int) -> NDArray[np.uint8]:
-    """Return the square in the middle, resized to the canvas, in gray."""
-    side = min(photo.size)
-    left, top = (photo.width - side) // 2, (photo.height - side) // 2
-    square = photo.crop((left, top, left + side, top + side))
-    return np.asarray(square.resize((canvas, canvas), Image.Resampling.BICUBIC).convert("L"))
-
-
-def _canny(gray: NDArray[np.uint8], low: float, high: float) -> NDArray[np.uint8]:
-    """Return OpenCV's edges of a gray image: 255 on an edge, 0 elsewhere."""
-    try:
-        import cv2
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "canny=True needs OpenCV, which is not installed: pip install 'onepfrac[photo]', or give canny=False",
-            name=error.name,
-        ) from error
-    edges: Any = cv2.Canny(gray, low, high)
-    return np.asarray(edges, np.uint8)
