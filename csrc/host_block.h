@@ -2,6 +2,7 @@
 #pragma once
 
 #include "picture_block.h"
+#include "visual_atom.h"
 
 namespace onepfrac {
 
@@ -12,5 +13,6 @@ void expand_host_block(const ExpandJob& job, int threads, bool reverse);
 void take_pictures_host_block(const PictureJob& job, int threads, bool reverse);
 void draw_pictures_host_block(BlockJob job, const Shot* shots, const Film& film, std::int64_t batch, int threads,
                               bool reverse);
+void draw_atoms_host_block(const AtomJob& job, int threads, bool reverse);
 
 }  // namespace onepfrac

@@ -5,6 +5,7 @@
 #include "../chaos_game.h"
 
 namespace onepfrac {
+void bind_atom(pybind11::module_& module);
 void bind_picture(pybind11::module_& module);
 void bind_random(pybind11::module_& module);
 void bind_render(pybind11::module_& module);
@@ -23,6 +24,7 @@ PYBIND11_MODULE(_C, module) {
 #else
     module.attr("CUDA_ARCHS") = "";
 #endif
+    onepfrac::bind_atom(module);
     onepfrac::bind_picture(module);
     onepfrac::bind_random(module);
     onepfrac::bind_render(module);

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "../picture_block.h"
+#include "../visual_atom.h"
 
 namespace onepfrac {
 
@@ -27,5 +28,8 @@ bool fits_block(int canvas, int size, int device);
 // Draws canvases that fit a block and takes their pictures; no canvas lies in device memory. `job.out` is not used.
 void draw_pictures_cuda(BlockJob job, const Shot* shots, const Film& film, std::int64_t batch, int device,
                         std::uintptr_t stream);
+
+// Draws Visual Atoms, one block each, straight into device memory; `job.atoms` is device memory too.
+void draw_atoms_cuda(const AtomJob& job, int device, std::uintptr_t stream);
 
 }  // namespace onepfrac
