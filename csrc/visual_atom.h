@@ -14,8 +14,8 @@
 // independently; the release takes neighbours from Perlin's permutation, which has each value of four bits 16 times.
 // Gradients are the release's: (h & 7) + 1, or -1 where h & 8 is set.
 //
-// Draws: Philox with the image's key. Counter (line, b, 5, 0), b < half = ceil(V / 2): words 0 and 1 are the noise of x
-// and y of vertex b, words 2 and 3 of vertex b + half; in a word, bits 0..3 are h0, 4..7 h1, 8..31 the place times
+// Draws: Philox with the image's key. Counter (line / 2, v, 5, 0): words 0 and 1 are the noise of x and y of vertex v
+// in an even line, words 2 and 3 in the odd one after it; in a word, bits 0..3 are h0, 4..7 h1, 8..31 the place times
 // 2^24. Counter (line / 16, 0, 5, 1): byte line % 16, the first being the low byte of word 0, is the line's gray.
 //
 // Float32 in a fixed order. Threads as in block.h.
@@ -54,10 +54,6 @@ struct AtomJob {
     int size;
     std::uint8_t* out;  // [batch, size, size]
 };
-
-ONEPFRAC_FN int atom_half(int vertices) {
-    return (vertices + 1) / 2;
-}
 
 struct FloatSinCos {
     float sin, cos;
@@ -163,43 +159,41 @@ ONEPFRAC_FN void draw_segment(int x0, int y0, int x1, int y1, int size, std::uin
         other += static_cast<int>(other_back ? -moved : moved);
         error = static_cast<int>(ahead - 2 * n * moved) + 2 * (m - n);
     }
+    const int aside = other_back ? -1 : 1;
     for (int i = begin; i <= end; ++i) {
         const int along = back ? from - i : from + i;
         if (static_cast<unsigned>(other) <= static_cast<unsigned>(last)) {
             canvas[flat ? other * size + along : along * size + other] = gray;
         }
-        if (error >= 0) {
-            other += other_back ? -1 : 1;
-            error -= 2 * n;
-        }
-        error += 2 * m;
+        const int steps = ~(error >> 31);  // all bits where it steps aside, which no processor can foretell
+        other += aside & steps;
+        error += 2 * m - (2 * n & steps);
     }
 }
 
-// A block's shared memory, in words: a vertex's places and what stays the same about it, one array each.
+// A block's shared memory: the grays of two lines, and of each vertex its places in the lines and what stays the same.
 struct AtomMemory {
-    std::uint32_t gray;
-    std::uint32_t unused[3];
-    float values[1];
+    std::uint32_t gray[2];
+    std::uint32_t unused[2];
+    float values[1];  // [7][max_vertices]
 };
 
 ONEPFRAC_FN std::int64_t atom_memory_bytes(int max_vertices) {
-    return static_cast<std::int64_t>(sizeof(AtomMemory)) + 5 * 4 * static_cast<std::int64_t>(max_vertices);
+    return static_cast<std::int64_t>(sizeof(AtomMemory)) + 7 * 4 * static_cast<std::int64_t>(max_vertices);
 }
 
 // One image by a block of threads, which writes it straight to memory. The segments of a line have one gray, so that
-// their order is free; lines are kept apart by the barrier.
+// their order is free; lines are kept apart by the barrier. Lines come in pairs, as their draws do.
 template <class Threads>
 ONEPFRAC_FN void draw_atom_block(Threads& threads, const AtomJob& job, std::int64_t image, AtomMemory& memory) {
     const int count = threads.count();
     const Atom& atom = job.atoms[image];
     const int vertices = atom.vertices < job.max_vertices ? atom.vertices : job.max_vertices;
-    const int half = atom_half(vertices);
     const int size = job.size, area = size * size;
     std::uint8_t* canvas = job.out + image * area;
-    float* x = memory.values;
-    float* y = x + job.max_vertices;
-    float* cosines = y + job.max_vertices;
+    float *even_x = memory.values, *even_y = even_x + job.max_vertices;  // places in an even line
+    float *odd_x = even_y + job.max_vertices, *odd_y = odd_x + job.max_vertices;
+    float* cosines = odd_y + job.max_vertices;
     float* sines = cosines + job.max_vertices;
     float* bases = sines + job.max_vertices;
 
@@ -210,8 +204,8 @@ ONEPFRAC_FN void draw_atom_block(Threads& threads, const AtomJob& job, std::int6
             cosines[v] = vertex.cos;
             sines[v] = vertex.sin;
             bases[v] = vertex.base;
-            x[v] = atom_start(atom, 0, vertex.cos);
-            y[v] = atom_start(atom, 1, vertex.sin);
+            odd_x[v] = atom_start(atom, 0, vertex.cos);
+            odd_y[v] = atom_start(atom, 1, vertex.sin);
         }
         if (reinterpret_cast<std::uintptr_t>(canvas) % 16 == 0 && area % 16 == 0) {
             struct alignas(16) Quad {
@@ -224,31 +218,31 @@ ONEPFRAC_FN void draw_atom_block(Threads& threads, const AtomJob& job, std::int6
         }
     });
 
-    for (int line = 0; line < atom.lines; ++line) {
+    for (int pair = 0; 2 * pair < atom.lines; ++pair) {
         threads.each([&](int thread) {
             const RoundKeys<ScalarLanes> keys(atom.key);
             const float scale = 0.4F * atom.coefficient;
-            for (int b = thread; b < half; b += count) {
-                const PhiloxSequence<ScalarLanes> draws(static_cast<std::uint32_t>(b), kAtomPurpose, keys);
-                const PhiloxBlock<ScalarLanes> block = draws.at(static_cast<std::uint32_t>(line), keys);
-                x[b] = atom_moved(x[b], cosines[b], bases[b], scale, block.word[0]);
-                y[b] = atom_moved(y[b], sines[b], bases[b], scale, block.word[1]);
-                const int v = b + half;
-                if (v < vertices) {
-                    x[v] = atom_moved(x[v], cosines[v], bases[v], scale, block.word[2]);
-                    y[v] = atom_moved(y[v], sines[v], bases[v], scale, block.word[3]);
-                }
-            }
-            if (thread == 0) memory.gray = atom_gray(keys, line);
-        });
-        threads.each([&](int thread) {
-            const auto gray = static_cast<std::uint8_t>(memory.gray);
             for (int v = thread; v < vertices; v += count) {
-                const int next = v + 1 < vertices ? v + 1 : 0;
-                draw_segment(static_cast<int>(x[v]), static_cast<int>(y[v]), static_cast<int>(x[next]),
-                             static_cast<int>(y[next]), size, canvas, gray);
+                const PhiloxSequence<ScalarLanes> draws(static_cast<std::uint32_t>(v), kAtomPurpose, keys);
+                const PhiloxBlock<ScalarLanes> block = draws.at(static_cast<std::uint32_t>(pair), keys);
+                even_x[v] = atom_moved(odd_x[v], cosines[v], bases[v], scale, block.word[0]);
+                even_y[v] = atom_moved(odd_y[v], sines[v], bases[v], scale, block.word[1]);
+                odd_x[v] = atom_moved(even_x[v], cosines[v], bases[v], scale, block.word[2]);
+                odd_y[v] = atom_moved(even_y[v], sines[v], bases[v], scale, block.word[3]);
             }
+            for (int odd = thread; odd < 2; odd += count) memory.gray[odd] = atom_gray(keys, 2 * pair + odd);
         });
+        for (int odd = 0; odd < 2 && 2 * pair + odd < atom.lines; ++odd) {
+            threads.each([&](int thread) {
+                const auto gray = static_cast<std::uint8_t>(memory.gray[odd]);
+                const float *x = odd == 0 ? even_x : odd_x, *y = odd == 0 ? even_y : odd_y;
+                for (int v = thread; v < vertices; v += count) {
+                    const int next = v + 1 < vertices ? v + 1 : 0;
+                    draw_segment(static_cast<int>(x[v]), static_cast<int>(y[v]), static_cast<int>(x[next]),
+                                 static_cast<int>(y[next]), size, canvas, gray);
+                }
+            });
+        }
     }
 }
 

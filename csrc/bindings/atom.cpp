@@ -4,8 +4,8 @@
 #include <pybind11/pybind11.h>
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
+#include <sstream>
 #include <vector>
 
 #include "../cpu/executor.h"
@@ -27,24 +27,21 @@ using Array = py::array_t<T, py::array::c_style>;
 constexpr float kMaxCoefficient = 100.0F, kMaxLineWidth = 100.0F, kMaxRadius = 4096.0F, kMaxOval = 64.0F,
                 kMaxCentre = 16384.0F;
 
-bool lies_in(float value, float low, float high) {
-    return value >= low && value <= high;  // false for NaN
-}
-
 void check_atom(const Atom& atom, std::int64_t number) {
-    const auto legal = [&](bool holds, const char* what) {
-        if (!holds) throw py::value_error("atom " + std::to_string(number) + ": " + what);
+    const auto within = [&](const char* name, auto value, auto low, auto high) {
+        if (value >= low && value <= high) return;  // false for NaN
+        std::ostringstream message;
+        message << "atom " << number << ": " << name << " must be " << low << " to " << high << ", got " << value;
+        throw py::value_error(message.str());
     };
-    legal(atom.vertices >= 3 && atom.vertices <= kMaxAtomVertices, "vertices must be 3 to 2048");
-    legal(atom.lines >= 1 && atom.lines <= kMaxAtomLines, "lines must be 1 to 2000");
-    for (const int wave : atom.wave) legal(wave >= 0 && wave <= kMaxAtomWaves, "waves must be 0 to 1000");
-    legal(lies_in(atom.coefficient, 0.0F, kMaxCoefficient), "coefficient must be 0 to 100");
-    legal(lies_in(atom.line_width, 0.0F, kMaxLineWidth), "line_width must be 0 to 100");
-    legal(lies_in(atom.radius, 0.0F, kMaxRadius), "radius must be 0 to 4096");
-    for (const float oval : atom.oval) legal(lies_in(oval, 0.0F, kMaxOval), "oval must be 0 to 64");
-    for (const float centre : atom.centre) {
-        legal(lies_in(centre, -kMaxCentre, kMaxCentre), "centre must be -16384 to 16384");
-    }
+    within("vertices", atom.vertices, 3, kMaxAtomVertices);
+    within("lines", atom.lines, 1, kMaxAtomLines);
+    for (const int wave : atom.wave) within("waves", wave, 0, kMaxAtomWaves);
+    within("coefficient", atom.coefficient, 0.0F, kMaxCoefficient);
+    within("line_width", atom.line_width, 0.0F, kMaxLineWidth);
+    within("radius", atom.radius, 0.0F, kMaxRadius);
+    for (const float oval : atom.oval) within("oval", oval, 0.0F, kMaxOval);
+    for (const float centre : atom.centre) within("centre", centre, -kMaxCentre, kMaxCentre);
 }
 
 // keys (B,), counts (B, 4): vertices, lines, n1, n2; sizes (B, 7): coefficient, line width, radius, oval x, oval y,
@@ -145,7 +142,7 @@ std::pair<Array<float>, Array<std::uint8_t>> atom_polylines(const Array<std::uin
     const Atom& atom = reinterpret_cast<const Atom*>(atoms.data())[number];
     check_atom(atom, number);
     const IeeeArithmetic ieee;
-    const int vertices = atom.vertices, half = atom_half(vertices);
+    const int vertices = atom.vertices;
     Array<float> places({py::ssize_t{atom.lines}, py::ssize_t{vertices}, py::ssize_t{2}});
     Array<std::uint8_t> grays(py::ssize_t{atom.lines});
     std::vector<AtomVertex> fixed;
@@ -160,14 +157,14 @@ std::pair<Array<float>, Array<std::uint8_t>> atom_polylines(const Array<std::uin
     for (int line = 0; line < atom.lines; ++line) {
         grays.mutable_data()[line] = atom_gray(keys, line);
         for (int v = 0; v < vertices; ++v) {
-            const auto b = static_cast<std::uint32_t>(v < half ? v : v - half);
-            const auto block = philox4x32<ScalarLanes>(static_cast<std::uint32_t>(line), b,
-                                                       static_cast<std::uint32_t>(kAtomPurpose), 0U, keys);
+            const auto block =
+                philox4x32<ScalarLanes>(static_cast<std::uint32_t>(line / 2), static_cast<std::uint32_t>(v),
+                                        static_cast<std::uint32_t>(kAtomPurpose), 0U, keys);
             for (int axis = 0; axis < 2; ++axis) {
                 const auto i = static_cast<std::size_t>(2 * v + axis);
                 const auto& at = fixed[static_cast<std::size_t>(v)];
                 place[i] = atom_moved(place[i], axis == 0 ? at.cos : at.sin, at.base, 0.4F * atom.coefficient,
-                                      block.word[(v < half ? 0 : 2) + axis]);
+                                      block.word[2 * (line % 2) + axis]);
             }
         }
         out = std::copy(place.begin(), place.end(), out);

@@ -4,7 +4,7 @@
 namespace onepfrac {
 
 void draw_atom_scalar(const Atom& atom, int size, Arena& arena, std::uint8_t* canvas) {
-    draw_atom<CpuScalarLanes, PlainPainter>(atom, size, arena, canvas);
+    draw_atom<CpuScalarLanes, PlainPainter<CpuScalarLanes>>(atom, size, arena, canvas);
 }
 
 }  // namespace onepfrac

@@ -5,7 +5,7 @@ from onepfrac.augment import Policy
 from onepfrac.camera import picture
 from onepfrac.categories import Categories
 from onepfrac.category_search import search
-from onepfrac.datasets import OFDB, FractalDB, OnePFrac, load_recipe
+from onepfrac.datasets import OFDB, FractalDB, OnePFrac, VisualAtoms, load_recipe
 from onepfrac.ifs import IFS, sample_ifs
 from onepfrac.liep import LIEP
 from onepfrac.rendering import expand, pack, render, replay
@@ -24,6 +24,7 @@ __all__ = [
     "Shots",
     "Stream",
     "Systems",
+    "VisualAtoms",
     "__version__",
     "expand",
     "load_recipe",

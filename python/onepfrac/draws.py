@@ -78,6 +78,10 @@ class Purpose(IntEnum):
     """The permutation of the instances in a cycle; index: cycle."""
     INSTANCE_SHIFT = 30
     """By how much each class's instances are shifted in a cycle, a word a class; index: cycle."""
+    ATOM_CATEGORY = 31
+    """Parameters of a category of Visual Atoms; index: class."""
+    ATOM_INSTANCE = 32
+    """Centre of a Visual Atom; index: the image's key."""
     JITTER = 37
     """How an instance's parameters are changed; index: image number."""
 

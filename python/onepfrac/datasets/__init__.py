@@ -8,11 +8,12 @@ from onepfrac.datasets.fractal_db import FractalDB
 from onepfrac.datasets.ofdb import OFDB
 from onepfrac.datasets.one_p_frac import OnePFrac
 from onepfrac.datasets.recipe import Recipe
+from onepfrac.datasets.visual_atoms import VisualAtoms
 from onepfrac.files import read_json_object
 
-__all__ = ["OFDB", "RECIPES", "FractalDB", "OnePFrac", "Recipe", "load_recipe"]
+__all__ = ["OFDB", "RECIPES", "FractalDB", "OnePFrac", "Recipe", "VisualAtoms", "load_recipe"]
 
-RECIPES: dict[str, type[Recipe]] = {kind.dataset: kind for kind in (OnePFrac, FractalDB, OFDB)}
+RECIPES: dict[str, type[Recipe]] = {kind.dataset: kind for kind in (OnePFrac, FractalDB, OFDB, VisualAtoms)}
 """All recipes by the name in their JSON text."""
 
 MAX_RECIPE_BYTES = 256 * 1024 * 1024
