@@ -139,9 +139,7 @@ def draw_atoms(atoms: Atoms, *, size: int, threads: int | None = None) -> torch.
     """
     size = check_int("size", size, MIN_SIZE, MAX_SIZE)
     out = torch.empty((len(atoms), 1, size, size), dtype=torch.uint8, device=atoms.device)
-    _C.draw_atoms(
-        atoms.words, out, atoms.max_vertices, check_threads(threads), simd_cap(), stream_of(atoms.device)
-    )
+    _C.draw_atoms(atoms.words, out, atoms.max_vertices, check_threads(threads), simd_cap(), stream_of(atoms.device))
     return out
 
 
