@@ -11,7 +11,8 @@
 //
 // One-dimensional Perlin noise at a place uniform in 0 .. 10000, as released, is an independent draw each time: the
 // hashes h0 and h1 of the cell's ends, of which four bits count, and the place x in the cell. Here h0 and h1 are drawn
-// independently; the release takes neighbours from Perlin's permutation, which has each value of four bits 16 times.
+// independently; the release takes neighbours from Perlin's permutation, which has each value of four bits 16 times:
+// its noise has a standard deviation of 0.329 instead of 0.319, and the distributions differ by at most 0.016.
 // Gradients are the release's: (h & 7) + 1, or -1 where h & 8 is set.
 //
 // Draws: Philox with the image's key. Counter (line / 2, v, 5, 0): words 0 and 1 are the noise of x and y of vertex v

@@ -22,8 +22,8 @@ def test_the_avx512_path_gives_the_bits_of_the_scalar_one_in_emulation(tmp_path:
     assert compiler is not None
     emulated = (*FLAGS, "-mavx2", "-mfma", "-mbmi2", "-include", ROOT / "tests" / "avx512" / "emulation.h")
     builds = (
-        *((*emulated, ROOT / "csrc" / "cpu" / f"{what}_avx512.cpp") for what in ("render", "picture")),
-        *((*FLAGS, ROOT / "csrc" / "cpu" / f"{what}_scalar.cpp") for what in ("render", "picture")),
+        *((*emulated, ROOT / "csrc" / "cpu" / f"{what}_avx512.cpp") for what in ("render", "picture", "atom")),
+        *((*FLAGS, ROOT / "csrc" / "cpu" / f"{what}_scalar.cpp") for what in ("render", "picture", "atom")),
         *((*FLAGS, ROOT / "csrc" / f"{what}packing.cpp") for what in ("", "shot_")),
         (*FLAGS, ROOT / "tests" / "avx512" / "compare.cpp"),
     )
@@ -32,4 +32,4 @@ def test_the_avx512_path_gives_the_bits_of_the_scalar_one_in_emulation(tmp_path:
     program = tmp_path / "compare"
     subprocess.run([compiler, *(str(tmp_path / f"{i}.o") for i in range(len(builds))), "-o", str(program)], check=True)
     result = subprocess.run([str(program)], capture_output=True, text=True, check=True, timeout=600)
-    assert result.stdout == "816 cases, 0 differ\n"
+    assert result.stdout == "936 cases, 0 differ\n"

@@ -72,7 +72,8 @@ def test_pixels_are_those_of_pillows_lines(size: int, count: int) -> None:
     drawn = draw(words, size)
     for i in range(count):
         assert np.array_equal(drawn[i], by_pillow(words, i, size)), i
-    assert drawn.any() and (drawn == 0).any()
+    assert drawn.any()
+    assert (drawn == 0).any()
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -358,7 +359,8 @@ def test_categories_have_the_released_distributions() -> None:
         assert abs(values.mean() - (low + high) / 2) < 4 * width / math.sqrt(12 * values.size)
     for name, low, high in (("coefficient", 2.0, 6.0), ("line_width", 0.0, 0.01), ("oval", 1.0, 2.0)):
         values = found[name]
-        assert low <= values.min() and values.max() <= high
+        assert low <= values.min()
+        assert values.max() <= high
         assert abs(values.mean() - (low + high) / 2) < 4 * (high - low) / math.sqrt(12 * values.size)
         assert abs(values.std() - (high - low) / math.sqrt(12)) < 0.02 * (high - low)
     first, second = found["waves"].T
@@ -405,7 +407,8 @@ def test_instances_of_a_class_share_its_parameters_and_fresh_draws_change_the_re
     assert np.array_equal(fresh.atoms[:, 2:11], images.atoms[:, 2:11])
     assert not np.array_equal(fresh.atoms[:, 11:], images.atoms[:, 11:])
     drawn = recipe.draw(images, CPU)
-    assert drawn.dtype is torch.uint8 and tuple(drawn.shape) == (12, 1, 64, 64)
+    assert drawn.dtype is torch.uint8
+    assert tuple(drawn.shape) == (12, 1, 64, 64)
     assert torch.equal(recipe.draw(images[4:7], CPU), drawn[4:7])
 
 

@@ -50,13 +50,12 @@ class VisualAtomsPlan(Plan):
 
 @dataclass(frozen=True)
 class VisualAtoms(Recipe):
-    """The recipe of VisualAtom (Takashima et al., "Visual Atoms: Pre-training Vision Transformers with Sinusoidal
-    Waves", CVPR 2023).
+    """The recipe of VisualAtom.
 
     A category is a set of parameters, each drawn uniformly from its range; an instance is a place of the centre, the
     noise and the grays. Defaults are the released generator's. Pixels are gray levels of lines without antialiasing, as
-    released; noise is drawn as `onepfrac` draws, so that images are of the same distribution as the released ones and
-    not the same.
+    released. Draws are this package's own, and the two ends of a cell of Perlin noise independent, so that the noise has
+    a standard deviation of 0.319 instead of 0.329.
 
     Parameters
     ----------
@@ -86,7 +85,11 @@ class VisualAtoms(Recipe):
     ------
     TypeError, ValueError
         If an argument is outside its range.
-    """  # noqa: D205
+
+    References
+    ----------
+    Takashima et al., "Visual Atoms: Pre-training Vision Transformers with Sinusoidal Waves", CVPR 2023.
+    """
 
     dataset: ClassVar[str] = "VisualAtoms"
     bitmap: ClassVar[bool] = False
