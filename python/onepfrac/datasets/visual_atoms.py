@@ -54,8 +54,8 @@ class VisualAtoms(Recipe):
 
     A category is a set of parameters, each drawn uniformly from its range; an instance is a place of the centre, the
     noise and the grays. Defaults are the released generator's. Pixels are gray levels of lines without antialiasing, as
-    released. Draws are this package's own, and the two ends of a cell of Perlin noise independent, so that the noise has
-    a standard deviation of 0.319 instead of 0.329.
+    released. Draws are this package's own, and the two ends of a cell of Perlin noise are independent: the noise has a
+    standard deviation of 0.319 instead of 0.329.
 
     Parameters
     ----------
