@@ -93,6 +93,47 @@ def test_long_segments_and_lines_that_come_back_to_the_canvas_are_pillows_too(le
         assert np.array_equal(drawn, by_pillow(words, 0, size)), number
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        # A segment of a strip that has left ends in the next, which has not (found by search).
+        one(vertices=133, lines=11, waves=(8, 1), coefficient=18, radius=108, oval=(0.5, 0.5), centre=(-169, 54)),
+        one(vertices=55, lines=9, waves=(6, 4), coefficient=17, radius=278, oval=(0.25, 0.75), centre=(227, 232)),
+        # From a centre off the canvas, lines grow onto it.
+        one(vertices=256, radius=0, coefficient=1, centre=(-20, 32), lines=60),
+        one(vertices=256, radius=0, coefficient=1, centre=(84, 32), lines=60),
+        one(vertices=256, radius=0, coefficient=1, centre=(32, -20), lines=60),
+        one(vertices=256, radius=0, coefficient=1, centre=(32, 84), lines=60),
+    ],
+)
+def test_strips_are_given_up_only_when_they_have_left_for_good(words: NDArray[np.uint32]) -> None:
+    expected = by_pillow(words, 0, 64)
+    assert expected.any()
+    for level in LEVELS:
+        assert np.array_equal(draw(words, 64, level=level)[0], expected), level
+
+
+@pytest.mark.slow
+def test_many_atoms_are_drawn_as_the_kernels_body_draws_them() -> None:
+    random = np.random.default_rng(1)
+    for _ in range(100):
+        count = 40
+        words = atom_words(
+            random.integers(0, 2**63, count).astype(np.uint64),
+            vertices=random.integers(33, 200, count),
+            lines=random.integers(9, 30, count),
+            waves=random.integers(0, 12, (count, 2)),
+            coefficient=random.uniform(0, 30, count),
+            line_width=random.uniform(0, 1, count),
+            radius=random.integers(0, 400, count),
+            oval=random.integers(1, 4, (count, 2)) / 4,
+            centre=random.integers(-200, 264, (count, 2)),
+        )
+        out = np.zeros((count, 1, 64, 64), np.uint8)
+        _C.draw_atoms_host_block(words, out, 2048, 1, False)
+        assert np.array_equal(draw(words, 64), out[:, 0])
+
+
 @given(
     st.integers(3, 300),
     st.integers(1, 60),
