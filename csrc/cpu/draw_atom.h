@@ -29,6 +29,7 @@ struct alignas(16) AtomSegment {
     std::int32_t steps;   // offsets of a step along the longer axis (low half) and the other
 };
 
+// Bits: of a strip with both kinds, all are set.
 enum AtomSegmentState : std::int32_t { kOffCanvas = 0, kOnCanvas = 1, kCrossing = 2 };
 
 // The segments from a strip's vertices to the next of each.
@@ -146,10 +147,20 @@ void draw_atom(const Atom& atom, int size, Arena& arena, std::uint8_t* canvas) {
             for (int strip = 0; strip < strips; ++strip) {
                 if (gone[strip]) continue;
                 const int first = strip * kAtomStrip;
-                AtomSegment of_strip[kAtomStrip];
                 alignas(64) std::int32_t state[kAtomStrip];
+                AtomSegment* of_strip = segments + on_canvas;  // all stay here, or some move up
                 prepare_segments<L>(px[odd] + first, py[odd] + first, size, of_strip, state);
                 const int count = std::min(kAtomStrip, vertices - first);
+                std::int32_t any = 0, each = kOnCanvas;
+                for (int i = 0; i < kAtomStrip; ++i) {
+                    any |= state[i];
+                    each &= state[i];
+                }
+                if (any == kOffCanvas) continue;
+                if (any == kOnCanvas && each == kOnCanvas && count == kAtomStrip) {
+                    on_canvas += kAtomStrip;
+                    continue;
+                }
                 for (int i = 0; i < count; ++i) {  // without branches: who is on the canvas cannot be foretold
                     segments[on_canvas] = of_strip[i];
                     on_canvas += state[i] & kOnCanvas;
