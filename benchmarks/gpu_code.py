@@ -33,10 +33,11 @@ from onepfrac import _C
 STEPS = 8  # of an orbit, an iteration of a loop
 ROWS = 4  # of taps, an iteration of a loop
 PICTURE = 224  # pixels of the pictures whose memory is told
-KERNELS = {  # those for two maps, and for bits
+KERNELS = {  # those for two maps, and for bits; Visual Atoms, of which no loop is counted
     "render": "13render_kernelILi2E",
     "draw pictures": "draw_pictures_kernelILi2E",
     "take pictures": "take_pictures_kernelINS_9BlockBits",
+    "draw atoms": "draw_atoms_kernel",
 }
 BUDGET = 40  # instructions a point in each loop
 TAPS_BUDGET = 40  # instructions a row of taps

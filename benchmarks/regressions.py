@@ -39,6 +39,13 @@ def test_pack(benchmark: Any) -> None:
     benchmark(onepfrac.pack, MAPS, [0.5, 0.5], np.arange(IMAGES))
 
 
+@pytest.mark.parametrize("level", capabilities().simd_levels)
+def test_visual_atoms(benchmark: Any, monkeypatch: pytest.MonkeyPatch, level: str) -> None:
+    monkeypatch.setenv("ONEPFRAC_SIMD", level)
+    recipe = onepfrac.VisualAtoms(IMAGES, 1)
+    benchmark(recipe.draw, recipe.plan(np.arange(IMAGES)), torch.device("cpu"), 1)
+
+
 @pytest.mark.parametrize("draws", ["fixed", "fresh"])
 def test_stream(benchmark: Any, draws: str) -> None:
     stream = onepfrac.OnePFrac(num_classes=16).stream(batch_size=16, augment="deit", draws=draws, threads=1)

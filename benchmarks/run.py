@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 HERE = Path(__file__).resolve().parent
-CPU = ("render", "growth", "stream", "train", "dataset", "gpu_code")
+CPU = ("render", "growth", "stream", "train", "dataset", "visual_atoms", "gpu_code")
 GPU = ("stream_gpu", "render_gpu", "growth_gpu")
 
 

@@ -106,4 +106,13 @@ void draw_noise_host_block(const NoiseJob& job, int threads, bool reverse) {
     }
 }
 
+void draw_atoms_host_block(const AtomJob& job, int threads, bool reverse) {
+    const IeeeArithmetic ieee;
+    SerialThreads serial{threads, reverse};
+    for (std::int64_t image = 0; image < job.batch; ++image) {
+        PoisonedMemory memory(atom_memory_bytes(job.max_vertices));
+        draw_atom_block(serial, job, image, memory.at<AtomMemory>(0));
+    }
+}
+
 }  // namespace onepfrac

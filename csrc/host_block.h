@@ -3,6 +3,7 @@
 
 #include "noise_image.h"
 #include "picture_block.h"
+#include "visual_atom.h"
 
 namespace onepfrac {
 
@@ -14,5 +15,6 @@ void take_pictures_host_block(const PictureJob& job, int threads, bool reverse);
 void draw_pictures_host_block(BlockJob job, const Shot* shots, const Film& film, std::int64_t batch, int threads,
                               bool reverse);
 void draw_noise_host_block(const NoiseJob& job, int threads, bool reverse);
+void draw_atoms_host_block(const AtomJob& job, int threads, bool reverse);
 
 }  // namespace onepfrac

@@ -6,6 +6,7 @@
 
 namespace onepfrac {
 void bind_noise(pybind11::module_& module);
+void bind_atom(pybind11::module_& module);
 void bind_picture(pybind11::module_& module);
 void bind_random(pybind11::module_& module);
 void bind_render(pybind11::module_& module);
@@ -25,6 +26,7 @@ PYBIND11_MODULE(_C, module) {
     module.attr("CUDA_ARCHS") = "";
 #endif
     onepfrac::bind_noise(module);
+    onepfrac::bind_atom(module);
     onepfrac::bind_picture(module);
     onepfrac::bind_random(module);
     onepfrac::bind_render(module);

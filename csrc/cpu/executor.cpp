@@ -17,24 +17,26 @@ struct Level {
     ExpandImage expand;
     TakePicture take_picture;
     DrawNoise draw_noise;
+    DrawAtom draw_atom;
     bool available;
 };
 
 // Weakest first.
 std::vector<Level> all_levels() {
-    std::vector<Level> levels{
-        {"scalar", render_image_scalar, expand_image_scalar, take_picture_scalar, draw_noise_scalar, true}};
+    std::vector<Level> levels{{"scalar", render_image_scalar, expand_image_scalar, take_picture_scalar,
+                               draw_noise_scalar, draw_atom_scalar, true}};
 #if defined(ONEPFRAC_X86)
     __builtin_cpu_init();
     const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
     const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-    levels.push_back({"avx2", render_image_avx2, expand_image_avx2, take_picture_avx2, draw_noise_avx2, avx2});
     levels.push_back(
-        {"avx512", render_image_avx512, expand_image_avx512, take_picture_avx512, draw_noise_avx512, avx512});
+        {"avx2", render_image_avx2, expand_image_avx2, take_picture_avx2, draw_noise_avx2, draw_atom_avx2, avx2});
+    levels.push_back({"avx512", render_image_avx512, expand_image_avx512, take_picture_avx512, draw_noise_avx512,
+                      draw_atom_avx512, avx512});
 #else
-    levels.push_back({"avx2", nullptr, nullptr, nullptr, nullptr, false});
-    levels.push_back({"avx512", nullptr, nullptr, nullptr, nullptr, false});
+    levels.push_back({"avx2", nullptr, nullptr, nullptr, nullptr, nullptr, false});
+    levels.push_back({"avx512", nullptr, nullptr, nullptr, nullptr, nullptr, false});
 #endif
     return levels;
 }
@@ -89,6 +91,15 @@ void expand_cpu(const ExpandJob& job, int threads, std::string_view level) {
     parallel_for(job.batch, threads, [&](std::int64_t image) {
         expand(job.canvases + job.which[image] * words, job.size, job.type,
                static_cast<std::byte*>(job.out) + image * bytes);
+    });
+}
+
+void draw_atoms_cpu(const AtomJob& job, int threads, std::string_view level) {
+    const DrawAtom draw = choose(level).draw_atom;
+    const std::int64_t pixels = static_cast<std::int64_t>(job.size) * job.size;
+    parallel_for(job.batch, threads, [&](std::int64_t image) {
+        const IeeeArithmetic ieee;
+        draw(job.atoms[image], job.size, thread_arena(), job.out + image * pixels);
     });
 }
 

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "draw_atom.h"
 #include "draw_noise.h"
 #include "render_image.h"
 #include "take_picture.h"
@@ -20,6 +21,9 @@ void render_cpu(const RenderJob& job, int threads, std::string_view level);
 
 // The same for stored canvases.
 void expand_cpu(const ExpandJob& job, int threads, std::string_view level);
+
+// Draws Visual Atoms.
+void draw_atoms_cpu(const AtomJob& job, int threads, std::string_view level);
 
 // Takes pictures of canvases that lie in memory.
 void take_pictures_cpu(const PictureJob& job, int threads, std::string_view level);

@@ -5,6 +5,7 @@
 
 #include "../noise_image.h"
 #include "../picture_block.h"
+#include "../visual_atom.h"
 
 namespace onepfrac {
 
@@ -31,5 +32,7 @@ void draw_pictures_cuda(BlockJob job, const Shot* shots, const Film& film, std::
 
 // Images of noise; all arrays are device memory. `job.band_rows` is chosen here.
 void draw_noise_cuda(NoiseJob job, int device, std::uintptr_t stream);
+// Draws Visual Atoms, one block each, straight into device memory; `job.atoms` is device memory too.
+void draw_atoms_cuda(const AtomJob& job, int device, std::uintptr_t stream);
 
 }  // namespace onepfrac

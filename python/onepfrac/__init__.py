@@ -5,7 +5,7 @@ from onepfrac.augment import Policy
 from onepfrac.camera import picture
 from onepfrac.categories import Categories
 from onepfrac.category_search import search
-from onepfrac.datasets import OFDB, FractalDB, Noise, OnePFrac, SingleImage, load_recipe
+from onepfrac.datasets import OFDB, FractalDB, Noise, OnePFrac, SingleImage, VisualAtoms, load_recipe
 from onepfrac.ifs import IFS, sample_ifs
 from onepfrac.liep import LIEP
 from onepfrac.rendering import expand, pack, render, replay
@@ -26,6 +26,7 @@ __all__ = [
     "SingleImage",
     "Stream",
     "Systems",
+    "VisualAtoms",
     "__version__",
     "expand",
     "load_recipe",

@@ -82,6 +82,10 @@ class Purpose(IntEnum):
     """Seed of the base of `onepfrac.Noise`; index: 0."""
     AFFINE = 34
     """A class's affine map of `onepfrac.SingleImage`; index: class."""
+    ATOM_CATEGORY = 31
+    """Parameters of a category of Visual Atoms; index: class."""
+    ATOM_INSTANCE = 32
+    """Centre of a Visual Atom; index: the image's key."""
     JITTER = 37
     """How an instance's parameters are changed; index: image number."""
 

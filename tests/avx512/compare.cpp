@@ -1,5 +1,5 @@
-// Renders random systems, and takes random pictures, through the AVX-512 lanes and through the scalar ones; prints how
-// many differ.
+// Renders random systems, takes random pictures and draws random atoms through the AVX-512 lanes and through the scalar
+// ones; prints how many differ.
 
 #include <algorithm>
 #include <cmath>
@@ -8,6 +8,7 @@
 #include <random>
 #include <vector>
 
+#include "../../csrc/cpu/draw_atom.h"
 #include "../../csrc/cpu/render_image.h"
 #include "../../csrc/cpu/take_picture.h"
 #include "../../csrc/packing.h"
@@ -71,6 +72,28 @@ bool pictures_differ(std::mt19937& random, int number) {
     return got != expected;
 }
 
+bool atoms_differ(std::mt19937& random, int number) {
+    const auto uniform = [&](float low, float high) {
+        return std::uniform_real_distribution<float>(low, high)(random);
+    };
+    const int size = 8 + 31 * (number % 9);
+    const Atom atom{.key = {static_cast<std::uint32_t>(random()), static_cast<std::uint32_t>(random())},
+                    .vertices = 3 + 17 * number,
+                    .lines = 1 + 7 * (number % 30),
+                    .wave = {number % 21, number % 13},
+                    .coefficient = uniform(0.0F, 9.0F),
+                    .line_width = 0.01F,
+                    .radius = uniform(0.0F, 200.0F),
+                    .oval = {uniform(1.0F, 2.0F), uniform(1.0F, 2.0F)},
+                    .centre = {uniform(-9.0F, 200.0F), uniform(0.0F, 99.0F)}};
+    const auto pixels = static_cast<std::size_t>(size * size);
+    std::vector<std::uint8_t> expected(pixels, 1), got(pixels, 2);
+    Arena arena;
+    draw_atom_avx512(atom, size, arena, got.data());
+    draw_atom_scalar(atom, size, arena, expected.data());
+    return got != expected;
+}
+
 }  // namespace
 
 int main() {
@@ -113,5 +136,6 @@ int main() {
         }
     }
     for (int number = 0; number < 240; ++number, ++cases) differ += pictures_differ(random, number) ? 1 : 0;
+    for (int number = 0; number < 120; ++number, ++cases) differ += atoms_differ(random, number) ? 1 : 0;
     std::printf("%d cases, %d differ\n", cases, differ);
 }

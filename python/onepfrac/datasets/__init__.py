@@ -10,11 +10,14 @@ from onepfrac.datasets.ofdb import OFDB
 from onepfrac.datasets.one_p_frac import OnePFrac
 from onepfrac.datasets.recipe import Recipe
 from onepfrac.datasets.single_image import SingleImage
+from onepfrac.datasets.visual_atoms import VisualAtoms
 from onepfrac.files import read_json_object
 
-__all__ = ["OFDB", "RECIPES", "FractalDB", "Noise", "OnePFrac", "Recipe", "SingleImage", "load_recipe"]
+__all__ = ["OFDB", "RECIPES", "FractalDB", "Noise", "OnePFrac", "Recipe", "SingleImage", "VisualAtoms", "load_recipe"]
 
-RECIPES: dict[str, type[Recipe]] = {kind.dataset: kind for kind in (OnePFrac, FractalDB, OFDB, Noise, SingleImage)}
+_KINDS: tuple[type[Recipe], ...] = (OnePFrac, FractalDB, OFDB, VisualAtoms, Noise, SingleImage)
+
+RECIPES: dict[str, type[Recipe]] = {kind.dataset: kind for kind in _KINDS}
 """All recipes by the name in their JSON text."""
 
 MAX_RECIPE_BYTES = 256 * 1024 * 1024

@@ -1,0 +1,10 @@
+#include "atom_painter_avx2.h"
+#include "lanes_avx512.h"
+
+namespace onepfrac {
+
+void draw_atom_avx512(const Atom& atom, int size, Arena& arena, std::uint8_t* canvas) {
+    draw_atom<Avx512Lanes, VectorPainter>(atom, size, arena, canvas);
+}
+
+}  // namespace onepfrac
