@@ -285,11 +285,15 @@ def _export_options(parser: argparse.ArgumentParser) -> None:
         "recipe", metavar="RECIPE", help=f"NAME or NAME:field=value,field=value of {', '.join(RECIPES)}; or a JSON file"
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder; an export that lies there goes on")
-    parser.add_argument("--format", choices=FORMATS, default=FORMATS[0], help=f"(default: {FORMATS[0]})")
+    parser.add_argument(
+        "--format", choices=FORMATS, default=FORMATS[0], help=f"what is written (default: {FORMATS[0]})"
+    )
     parser.add_argument(
         "--size", type=int, metavar="PIXELS", help="side of the pictures (default: the canvas as it is drawn)"
     )
-    parser.add_argument("--draws", choices=DRAWS, default=DRAWS[0], help=f"(default: {DRAWS[0]})")
+    parser.add_argument(
+        "--draws", choices=DRAWS, default=DRAWS[0], help=f"fixed, or the fresh ones of epoch 0 (default: {DRAWS[0]})"
+    )
     parser.add_argument("--workers", type=int, metavar="N", help="threads (default: the CPUs it may use)")
     parser.add_argument("--shard-size", type=int, metavar="N", help=f"images of a shard (default: {SHARD_SIZE})")
 

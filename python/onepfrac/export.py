@@ -251,12 +251,11 @@ def _open_state(root: Path, recipe: Recipe, settings: _Settings) -> _State:
                 f"{root} holds the export of another recipe: its fingerprint is {there['fingerprint']!r:.80}, this"
                 f" recipe's is {recipe.fingerprint!r}"
             )
-        for key in ("settings", "images"):
-            if there[key] != head[key]:
-                raise ValueError(
-                    f"{root} holds the export of recipe {recipe.fingerprint!r} with other settings: its {key} are"
-                    f" {there[key]!r:.300}, these are {head[key]!r}"
-                )
+        if there["settings"] != head["settings"] or there["images"] != head["images"]:
+            raise ValueError(
+                f"{root} holds the export of recipe {recipe.fingerprint!r} with other settings: there"
+                f" {canonical_json(there['settings']):.300}, here {canonical_json(head['settings'])}"
+            )
         state = _State(path, head, _numbers(there["done"], -(-recipe.num_images // _part_size(settings)), path))
     else:
         state = _State(path, head, set())
@@ -440,9 +439,11 @@ class _ImageFolder:
     def check(self) -> set[int]:
         folders = {self._folder(label): label for label in range(self._classes)}
         missing: set[int] = set()
-        for entry in os.scandir(self.root):
-            if entry.is_dir() and entry.name not in folders and entry.name != _PARTIAL:
-                raise ValueError(f"{entry.path} is none of the export's {self._classes} classes; move it elsewhere")
+        strangers = [name for name in set(os.listdir(self.root)) - folders.keys() if (self.root / name).is_dir()]
+        if strangers:
+            raise ValueError(
+                f"{self.root / min(strangers)} is none of the export's {self._classes} classes; move it elsewhere"
+            )
         for folder, label in folders.items():
             images = range(label * self._instances, (label + 1) * self._instances)
             names = {self._name(image): image for image in images}

@@ -61,7 +61,7 @@ def recipe_of(text: str) -> Recipe:
     """
     if not isinstance(text, str):
         raise TypeError(f"recipe must be a string, got {text!r} of type {type(text).__name__}")
-    name, colon, rest = text.partition(":")
+    name, _, rest = text.partition(":")
     if name not in RECIPES:
         if text.endswith(".json") or os.path.exists(text):
             return load_recipe(text)
@@ -72,7 +72,7 @@ def recipe_of(text: str) -> Recipe:
     cls = RECIPES[name]
     known = {field.name: field for field in fields(cls)}  # type: ignore[arg-type]
     values: dict[str, object] = {}
-    for part in re.split(r",(?=\s*\w+\s*=)", rest) if colon else ():
+    for part in re.split(r",(?=\s*\w+\s*=)", rest) if rest else ():
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals:
             raise ValueError(f"recipe {text!r:.200}: fields are written field=value, got {part!r}")
