@@ -26,12 +26,18 @@ def test_bitmaps_come_out_of_pillow_as_they_went_in(width: int) -> None:
         assert np.array_equal(np.asarray(image.convert("L")), bitmap * 127)
 
 
+@pytest.mark.parametrize("smooth", [False, True])
 @pytest.mark.parametrize("planes", [1, 3])
-def test_pictures_come_out_of_pillow_as_they_went_in(planes: int) -> None:
+def test_pictures_come_out_of_pillow_as_they_went_in(planes: int, smooth: bool) -> None:
     grays = np.random.default_rng(planes).integers(0, 256, (3, planes, 7, 11), np.uint8)
     grays[0] = 9
-    for picture, data in zip(grays, png.pictures(grays), strict=True):
+    for picture, data in zip(grays, png.pictures(grays, smooth), strict=True):
         image = Image.open(io.BytesIO(data))
         image.load()
         assert image.mode == ("L" if planes == 1 else "RGB")
         assert np.array_equal(np.asarray(image).reshape(7, 11, planes), picture.transpose(1, 2, 0))
+
+
+def test_rows_that_resemble_each_other_take_less_as_differences() -> None:
+    slope = np.add.outer(np.arange(64), np.arange(64) ** 2 % 251).astype(np.uint8)[None, None]
+    assert 2 * len(png.pictures(slope, smooth=True)[0]) < len(png.pictures(slope)[0])

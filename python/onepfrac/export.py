@@ -18,7 +18,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -32,7 +32,6 @@ from onepfrac.checks import check_choice, check_int
 from onepfrac.datasets import Recipe
 from onepfrac.files import (
     canonical_json,
-    parse_json_object,
     read_json_object,
     sync_file_system,
     sync_folder,
@@ -112,7 +111,7 @@ def export_images(
     workers
         Threads that draw and compress, 1..1024. Default: the CPUs that this process may use.
     progress
-        Whether a bar on stderr shows how far it is.
+        Whether a bar shows how far it is, where stderr is a terminal.
 
     Returns
     -------
@@ -148,12 +147,13 @@ def export_images(
     workers = min(len(os.sched_getaffinity(0)), 1024) if workers is None else check_int("workers", workers, 1, 1024)
     settings = _Settings(format, size, draws, shard_size, _kind(recipe, size))
     root = Path(folder)
+    if not (root / _STATE).exists():
+        recipe.prepare()  # so that a recipe that cannot be drawn leaves no folder
     with _sole_user(root):
         state = _open_state(root, recipe, settings)
-        recipe.prepare()
         writer = _Shards(root, recipe, shard_size) if shard_size else _ImageFolder(root, recipe)
         done = state.done - writer.check()
-        images = _make_parts(_Drawer(recipe, settings), writer, state, done, workers, progress)
+        images = _make_parts(recipe, settings, writer, state, done, workers, progress)
     return Exported(root, recipe.num_images, images, writer.written, time.perf_counter() - start)
 
 
@@ -234,7 +234,6 @@ def _open_state(root: Path, recipe: Recipe, settings: _Settings) -> _State:
     path = root / _STATE
     head: dict[str, object] = {
         "export": _VERSION,
-        "recipe": parse_json_object(recipe.to_json(), "recipe"),
         "fingerprint": recipe.fingerprint,
         "images": recipe.num_images,
         "settings": asdict(settings),
@@ -246,7 +245,7 @@ def _open_state(root: Path, recipe: Recipe, settings: _Settings) -> _State:
                 raise ValueError(f"{path}: {key} is missing")
         if there["export"] != _VERSION:
             raise ValueError(f"{path}: export must be {_VERSION}, got {there['export']!r:.80}")
-        if there["fingerprint"] != head["fingerprint"] or there["recipe"] != head["recipe"]:
+        if there["fingerprint"] != head["fingerprint"]:
             raise ValueError(
                 f"{root} holds the export of another recipe: its fingerprint is {there['fingerprint']!r:.80}, this"
                 f" recipe's is {recipe.fingerprint!r}"
@@ -284,11 +283,13 @@ def _ranges(numbers: set[int]) -> list[list[int]]:
 def _numbers(runs: object, end: int, path: Path) -> set[int]:
     """Return the numbers of `_ranges`, all below ``end``."""
     numbers: set[int] = set()
+    last = -1
     for run in runs if isinstance(runs, list) else [None]:
         pair = run if isinstance(run, list) and [type(number) for number in run] == [int, int] else [0, -1]
-        if not max(numbers, default=-1) < pair[0] <= pair[1] < end:
+        if not last < pair[0] <= pair[1] < end:
             raise ValueError(f"{path}: done must be ascending pairs of numbers in 0..{end - 1}, got {runs!r:.80}")
-        numbers.update(range(pair[0], pair[1] + 1))
+        last = pair[1]
+        numbers.update(range(pair[0], last + 1))
     return numbers
 
 
@@ -330,19 +331,21 @@ class _Drawer:
         plan = recipe.plan_images(np.arange(images.start, images.stop, dtype=np.int64), self._draws)
         if self._camera is not None:
             pictures, targets = self._camera.take(plan)
-            return png.pictures(pictures.numpy()), targets
+            return png.pictures(pictures.numpy(), smooth=not recipe.bitmap), targets
         canvases = recipe.draw(plan, torch.device("cpu"), 1, bits=recipe.bitmap)
         if recipe.bitmap:
             return png.bitmaps(canvases[:, 0].numpy(), recipe.canvas), recipe.targets(plan)
-        return png.pictures(canvases.numpy()), recipe.targets(plan)
+        return png.pictures(canvases.numpy(), smooth=True), recipe.targets(plan)
 
 
-def _make_parts(drawer: _Drawer, writer: _Writer, state: _State, done: set[int], workers: int, progress: bool) -> int:
+def _make_parts(
+    recipe: Recipe, settings: _Settings, writer: _Writer, state: _State, done: set[int], workers: int, progress: bool
+) -> int:
     """Make the parts that are not done, and return how many images they have.
 
     Workers draw chunks of images; their results are taken in order, here, where alone files get their names.
     """
-    total = drawer.recipe.num_images
+    total = recipe.num_images
     parts = [
         (part, range(part * writer.part_size, min(total, (part + 1) * writer.part_size)))
         for part in range(-(-total // writer.part_size))
@@ -354,11 +357,13 @@ def _make_parts(drawer: _Drawer, writer: _Writer, state: _State, done: set[int],
     count = sum(len(images) for _, images in parts)
     if not parts:
         return 0
+    recipe.prepare()
+    drawer = _Drawer(recipe, settings)
     partial = writer.root / _PARTIAL
     os.mkdir(partial)
     pool = ThreadPoolExecutor(workers, "onepfrac-export")
     waiting: deque[tuple[Future[_Packed], range, int | None]] = deque()
-    bar = tqdm(total=total, initial=total - count, unit="images", disable=not progress)
+    bar = tqdm(total=total, initial=total - count, unit=" images", disable=None if progress else True)
 
     def take() -> None:
         future, images, finishes = waiting.popleft()
@@ -553,18 +558,19 @@ class _Shards:
             end += bytes(-(file.tell() + len(end)) % tarfile.RECORDSIZE)
             file.write(end)
             _flush(file)
-        self.close()
+            file.close()
+        self._file = None
         os.replace(path, self.root / self._name(part))
         sync_folder(self.root)
         self.written += len(end)
 
     def close(self) -> None:
-        file, self._file = self._file, None
-        if file is not None:
-            file.close()
+        if self._file is not None:  # something went wrong, perhaps with this very file
+            with suppress(OSError):
+                self._file.close()
 
     def _name(self, shard: int) -> str:
-        return f"shard-{shard:06}.tar"
+        return f"shard-{shard:0{max(6, len(str(self._shards - 1)))}}.tar"
 
 
 _SHARD = "shard.tar"
