@@ -384,6 +384,52 @@ def die_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     arm(0, Killed)
 
 
+@pytest.mark.parametrize("format", FORMATS)
+def test_files_are_flushed_before_they_are_named_and_names_before_the_part_is_marked(
+    format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What no killed process shows, but a power cut would."""
+    events: list[tuple[str, str]] = []
+
+    def spy(module: Any, name: str, describe: Any) -> None:
+        call = getattr(module, name)
+
+        def spied(*arguments: Any) -> Any:
+            events.append((name, describe(*arguments)))
+            return call(*arguments)
+
+        monkeypatch.setattr(module, name, spied)
+
+    spy(export, "_new_file", lambda path: path.name)
+    spy(export, "sync_file_system", str)
+    spy(export, "sync_folder", str)
+    spy(os, "fsync", lambda descriptor: os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")))
+    spy(os, "replace", lambda source, target: os.path.basename(target))
+    run(tmp_path, format, workers=1)
+    unflushed: set[str] = set()
+    unsafe: set[str] = set()
+    marks = named = 0
+    for name, what in events:
+        if name == "_new_file":
+            unflushed.add(what)
+        elif name == "sync_file_system":
+            unflushed.clear()
+            unsafe.clear()
+        elif name == "fsync":
+            unflushed.discard(what)
+        elif name == "sync_folder":
+            unsafe.clear()
+        elif what == "export.json":
+            assert not unsafe
+            assert named == (min(12, 5 * marks) if format == "imagefolder" else marks)
+            marks += 1
+        elif what != "recipe.json":
+            assert not ({what, "shard.tar"} & unflushed)
+            unsafe.add(what)
+            named += 1
+    assert (marks, named) == (4, 12 if format == "imagefolder" else 3)
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("format", FORMATS)
 def test_an_export_that_dies_at_any_call_goes_on_to_the_same_bytes(
@@ -440,14 +486,22 @@ def test_a_full_disk_at_any_call_is_reported_with_the_path_and_the_export_goes_o
     assert failures > 20
 
 
-@pytest.mark.parametrize("format", FORMATS)
-def test_a_write_that_the_system_refuses_is_reported_with_the_path(format: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("format", "recipe", "limit"),
+    [
+        ("imagefolder", Gray(canvas=200), 30_000),
+        ("webdataset", Gray(canvas=200), 30_000),
+        ("webdataset", RECIPE, 2_000),  # when the end of a shard is written, and again when its file is closed
+    ],
+)
+def test_a_write_that_the_system_refuses_is_reported_with_the_path(
+    format: str, recipe: Recipe, limit: int, tmp_path: Path
+) -> None:
     """A limit on the size of files stands for a full disk: the error comes from the writing itself."""
-    recipe = Gray(canvas=200)
     run(tmp_path / "undisturbed", format, recipe)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, before[1]))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
         with pytest.raises(OSError, match=f"cannot write {tmp_path}/full/.partial/.*: File too large"):
             run(tmp_path / "full", format, recipe)
     finally:
@@ -577,7 +631,7 @@ def test_links_do_not_lead_an_export_out_of_its_folder(tmp_path: Path) -> None:
         if name == ".lock":
             (folder / name).unlink()
         shutil.rmtree(folder / name, ignore_errors=True)
-        (folder / name).symlink_to(outside)
+        (folder / name).symlink_to(outside / "made" if name == ".lock" else outside)
         if name == ".partial":
             run(folder)
         else:

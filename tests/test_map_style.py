@@ -249,6 +249,7 @@ def test_copies_and_pickles_have_the_same_items_and_an_epoch_of_their_own(copied
     assert equal(all_of(other), items)
     other.set_epoch(3)
     assert original.epoch == 2
+    assert other._epoch.is_shared()  # by which workers follow it
     assert not equal(all_of(other), items)
     assert len(pickle.dumps(original)) < 30_000  # the canvases stay behind
 

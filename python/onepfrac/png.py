@@ -57,7 +57,7 @@ def pictures(grays: NDArray[np.uint8], smooth: bool = False) -> list[bytes]:
     head = _head(width, height, 8, _GRAY if planes == 1 else _COLOUR)
     rows = _numbered(grays.transpose(0, 2, 3, 1).reshape(count, height, width * planes))
     if smooth:
-        rows[:, 1:] -= rows[:, :-1].copy()  # modulo 256
+        rows[:, 1:] -= rows[:, :-1]  # modulo 256; NumPy minds the overlap
         rows[:, :, 0] = _UP
     return [_file(head, of_picture) for of_picture in rows]
 
