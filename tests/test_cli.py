@@ -54,7 +54,7 @@ def test_version_and_module_entry() -> None:
 
 def test_help_lists_all_commands_and_examples(capsys: pytest.CaptureFixture[str]) -> None:
     text = help_of([], capsys)
-    for command in ("info", "bench", "grid", "pretrain", "finetune"):
+    for command in ("info", "bench", "grid", "export", "pretrain", "finetune"):
         assert f"\n    {command} " in text
         assert f"onepfrac {command}" in text
 

@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import onepfrac
-from onepfrac import OnePFrac, load_recipe
+from onepfrac import OnePFrac, load_recipe, recipe_of
 from onepfrac.datasets import RECIPES
 
 SMALL = {"num_classes": 10, "points": 2000, "canvas": 32, "pad": 2, "brush": "fill"}
@@ -324,3 +325,41 @@ def test_importing_the_package_is_quick_and_brings_no_other_library() -> None:
         if seconds[-1] < 0.3:
             break
     assert min(seconds) < 0.3
+
+
+# Recipes named by a text
+
+
+def test_a_text_names_a_recipe_by_its_dataset_and_fields(tmp_path: Path) -> None:
+    assert recipe_of("OnePFrac") == recipe_of("OnePFrac:") == OnePFrac()
+    text = "OnePFrac:num_classes=100, canvas=256,brush=fill,mode='multiplicative',delta=5e-1"
+    assert recipe_of(text) == OnePFrac(0.5 * 7, 0.5, 100, canvas=256, brush="fill", mode="multiplicative")
+    RECIPE.save(tmp_path / "recipe.json")
+    assert recipe_of(str(tmp_path / "recipe.json")) == RECIPE
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "text"),
+    [
+        (ValueError, r"recipe must be a dataset \(.*OnePFrac.*\), alone or as NAME:field=value", "onepfrac"),
+        (ValueError, "recipe must be a dataset", ""),
+        (FileNotFoundError, "absent.json", "absent.json"),
+        (ValueError, "unknown field 'classes'; OnePFrac has .*num_classes", "OnePFrac:classes=3"),
+        (ValueError, "unknown field '_'", "OnePFrac:_=3"),
+        (ValueError, "unknown field 'dataset'", "OnePFrac:dataset=x"),
+        (ValueError, "field 'seed' stands twice", "OnePFrac:seed=1,seed=2"),
+        (ValueError, "fields are written field=value, got '100'", "OnePFrac:100"),
+        (ValueError, "unknown field ''", "OnePFrac:=5"),
+        (ValueError, r"brush must be one of .*, got 'fill,'", "OnePFrac:brush=fill,"),
+        (TypeError, "num_classes must be an integer .*, got 'ten'", "OnePFrac:num_classes=ten"),
+        (TypeError, "num_classes must be an integer .*, got True", "OnePFrac:num_classes=True"),
+        (ValueError, "recipe 'OnePFrac:canvas=5': .*", "OnePFrac:canvas=5"),
+        (TypeError, "recipe must be a string, got 5", 5),
+    ],
+)
+def test_a_text_that_names_no_recipe_is_refused_with_what_is_legal(
+    error: type[Exception], message: str, text: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(error, match=message):
+        recipe_of(text)

@@ -5,9 +5,11 @@ from onepfrac.augment import Policy
 from onepfrac.camera import picture
 from onepfrac.categories import Categories
 from onepfrac.category_search import search
-from onepfrac.datasets import OFDB, FractalDB, Noise, OnePFrac, SingleImage, VisualAtoms, load_recipe
+from onepfrac.datasets import OFDB, FractalDB, Noise, OnePFrac, SingleImage, VisualAtoms, load_recipe, recipe_of
+from onepfrac.export import Exported, export_images
 from onepfrac.ifs import IFS, sample_ifs
 from onepfrac.liep import LIEP
+from onepfrac.map_style import Images
 from onepfrac.rendering import expand, pack, render, replay
 from onepfrac.shots import Shots
 from onepfrac.stream import Stream
@@ -18,7 +20,9 @@ __all__ = [
     "LIEP",
     "OFDB",
     "Categories",
+    "Exported",
     "FractalDB",
+    "Images",
     "Noise",
     "OnePFrac",
     "Policy",
@@ -29,9 +33,11 @@ __all__ = [
     "VisualAtoms",
     "__version__",
     "expand",
+    "export_images",
     "load_recipe",
     "pack",
     "picture",
+    "recipe_of",
     "render",
     "replay",
     "sample_ifs",

@@ -22,6 +22,7 @@ examples:
   onepfrac bench                                   how fast it draws and streams here
   onepfrac grid                                    classes of 1p-frac on one page, classes.png
   onepfrac search --categories 1000                systems for FractalDB, systems.json
+  onepfrac export OnePFrac --out 1p-frac           its images as PNG files, a folder a class
   onepfrac pretrain --preset quick                 a small ViT in two minutes on two CPU cores
   onepfrac finetune --weights runs/quick/weights.safetensors --data FOLDER
                                                    the same ViT on photographs
@@ -271,6 +272,69 @@ def _search(namespace: argparse.Namespace) -> int:
     return 0
 
 
+# ---- export ----------------------------------------------------------------------------------------------------------
+
+
+def _export_options(parser: argparse.ArgumentParser) -> None:
+    from onepfrac.datasets import RECIPES
+    from onepfrac.export import FORMATS, SHARD_SIZE
+    from onepfrac.plan import DRAWS
+
+    parser.epilog = _EXPORT_EXAMPLES
+    parser.add_argument(
+        "recipe", metavar="RECIPE", help=f"NAME or NAME:field=value,field=value of {', '.join(RECIPES)}; or a JSON file"
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder; an export that lies there goes on")
+    parser.add_argument(
+        "--format", choices=FORMATS, default=FORMATS[0], help=f"what is written (default: {FORMATS[0]})"
+    )
+    parser.add_argument(
+        "--size", type=int, metavar="PIXELS", help="side of the pictures (default: the canvas as it is drawn)"
+    )
+    parser.add_argument(
+        "--draws", choices=DRAWS, default=DRAWS[0], help=f"fixed, or the fresh ones of epoch 0 (default: {DRAWS[0]})"
+    )
+    parser.add_argument("--workers", type=int, metavar="N", help="threads (default: the CPUs it may use)")
+    parser.add_argument("--shard-size", type=int, metavar="N", help=f"images of a shard (default: {SHARD_SIZE})")
+
+
+_EXPORT_EXAMPLES = """\
+examples:
+  onepfrac export OnePFrac --out 1p-frac
+  onepfrac export OnePFrac:num_classes=100,canvas=256 --out small
+  onepfrac export runs/quick/recipe.json --size 224 --out pictures
+  onepfrac export OnePFrac --format webdataset --out shards
+
+An image folder holds DIR/CLASS/IMAGE.png, for torchvision.datasets.ImageFolder, which finds labels and image numbers as
+they are here; webdataset makes DIR/shard-000000.tar and so on. The same command goes on with an export that was
+interrupted, by whatever."""
+
+
+def _export(namespace: argparse.Namespace) -> int:
+    from onepfrac.datasets import recipe_of
+    from onepfrac.export import export_images
+
+    done = export_images(
+        recipe_of(namespace.recipe),
+        namespace.out,
+        namespace.format,
+        size=namespace.size,
+        draws=namespace.draws,
+        shard_size=namespace.shard_size,
+        workers=namespace.workers,
+        progress=True,
+    )
+    if done.images == 0:
+        print(f"the export in {done.folder} is finished, all {done.total} images")
+        return 0
+    before = f" after {done.total - done.images} that were there" if done.images < done.total else ""
+    print(
+        f"wrote {done.images} images{before} to {done.folder}: {done.bytes / 1e6:.1f} MB, {done.seconds:.1f} s,"
+        f" {done.images / done.seconds:.0f} images/s"
+    )
+    return 0
+
+
 # ---- pretrain and finetune -------------------------------------------------------------------------------------------
 
 
@@ -375,6 +439,11 @@ _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Calla
     "bench": ("Time rendering and streaming on this machine, half a minute.", _bench_options, _bench),
     "grid": ("Write a contact sheet of a dataset's classes, or of sigma-factor against delta.", _grid_options, _grid),
     "search": ("Search for the systems of FractalDB's categories.", _search_options, _search),
+    "export": (
+        "Write all images of a dataset as PNG files, as an image folder or as webdataset's shards.",
+        _export_options,
+        _export,
+    ),
     "pretrain": ("Pre-train a timm model on images that are drawn while it trains.", _pretrain_options, _pretrain),
     "finetune": (
         "Fine-tune a timm model, from weights or from scratch, on a folder of images.",

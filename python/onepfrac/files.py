@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import secrets
 from pathlib import Path
 from typing import NoReturn
 
-__all__ = ["MAX_JSON_BYTES", "canonical_json", "parse_json_object", "read_json_object", "write_bytes", "write_text"]
+__all__ = [
+    "MAX_JSON_BYTES",
+    "canonical_json",
+    "parse_json_object",
+    "read_json_object",
+    "sync_file_system",
+    "sync_folder",
+    "write_bytes",
+    "write_text",
+]
 
 MAX_JSON_BYTES = 16 * 1024 * 1024
 """Larger JSON files are refused before they are read."""
@@ -40,7 +50,7 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
         if isinstance(error, OSError):
             raise OSError(error.errno, f"cannot write {target}: {error.strerror}") from error
         raise
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -100,7 +110,7 @@ def read_json_object(path: str | os.PathLike[str], limit: int = MAX_JSON_BYTES) 
     return parse_json_object(text, str(path))
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a rename in ``folder`` survive a power cut, where the file system allows to ask for it."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
@@ -110,6 +120,27 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     except OSError:
         pass
+    finally:
+        os.close(descriptor)
+
+
+def sync_file_system(folder: Path) -> None:
+    """Flush all that was written to the file system on which ``folder`` lies, by one call for any number of files.
+
+    Raises
+    ------
+    OSError
+        If it could not be written; the error names the folder.
+    """
+    syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if syncfs is None:  # no Linux
+        os.sync()
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        if syncfs(descriptor) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, f"cannot write {folder}: {os.strerror(number)}")
     finally:
         os.close(descriptor)
 

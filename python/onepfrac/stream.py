@@ -334,7 +334,12 @@ class Stream(IterableDataset[Batch]):
     def _make(self, batch: int) -> Batch:
         """Make this rank's share of a global batch, on the current stream of the device."""
         first = batch * self.global_batch_size + self._rank * self._batch_size
-        plan = self._recipe.plan(np.arange(first, first + self._batch_size, dtype=np.int64), self._draws)
+        return self.take(self._recipe.plan(np.arange(first, first + self._batch_size, dtype=np.int64), self._draws))
+
+    def take(self, plan: Plan) -> Batch:
+        """Return the images and targets of a plan of this recipe, made as the stream makes its own (on CUDA, on the
+        current stream of the device); the stream's position stays where it is.
+        """
         film = self._film = self._film.to(self._device)
         images = film.empty(len(plan), self._buffers)
         shots = self._shots(plan)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import cached_property
 from typing import Any, ClassVar, TypeVar
@@ -17,6 +17,7 @@ from onepfrac.augment import Policy
 from onepfrac.camera import Film, take_planes
 from onepfrac.draws import FORMAT_VERSION
 from onepfrac.files import canonical_json, parse_json_object, write_text
+from onepfrac.map_style import Images
 from onepfrac.plan import MAX_IMAGES, Plan, check_images, check_samples, image_seeds, images_of
 from onepfrac.shots import Shots
 from onepfrac.stream import Stream
@@ -229,5 +230,34 @@ class Recipe(ABC):
             rank=rank,
             world_size=world_size,
             prefetch=prefetch,
+            cache=cache,
+        )
+
+    def images(
+        self,
+        size: int = 224,
+        augment: str | Policy | None = None,
+        draws: str = "fixed",
+        *,
+        dtype: torch.dtype | None = None,
+        channels: int = 3,
+        mean: float | Sequence[float] = 0.5,
+        std: float | Sequence[float] = 0.5,
+        transform: Callable[[torch.Tensor], Any] | None = None,
+        threads: int | None = None,
+        cache: int = 32 * 2**20,
+    ) -> Images:
+        """Return the dataset's images by number, as a torch Dataset; the parameters are those of `onepfrac.Images`."""
+        return Images(
+            self,
+            size=size,
+            augment=augment,
+            draws=draws,
+            dtype=dtype,
+            channels=channels,
+            mean=mean,
+            std=std,
+            transform=transform,
+            threads=threads,
             cache=cache,
         )
