@@ -42,7 +42,7 @@ def test_pack(benchmark: Any) -> None:
 @pytest.mark.parametrize("level", capabilities().simd_levels)
 def test_visual_atoms(benchmark: Any, monkeypatch: pytest.MonkeyPatch, level: str) -> None:
     monkeypatch.setenv("ONEPFRAC_SIMD", level)
-    recipe = onepfrac.VisualAtoms(IMAGES, 1)
+    recipe = onepfrac.VisualAtoms(IMAGES, instances=1)
     benchmark(recipe.draw, recipe.plan(np.arange(IMAGES)), torch.device("cpu"), 1)
 
 

@@ -21,6 +21,6 @@ SMALL: dict[str, datasets.Recipe] = {
     "OFDB": onepfrac.OFDB(4, categories=CATEGORIES, points=3000, canvas=40, pad=2),
     "Noise": onepfrac.Noise(num_classes=5, canvas=40),
     "SingleImage": onepfrac.SingleImage(PIXELS, False, num_classes=5, canvas=40),
-    "VisualAtoms": onepfrac.VisualAtoms(4, 3, canvas=40, vertices=(20, 60), lines=(8, 20), radius=(0, 9)),
+    "VisualAtoms": onepfrac.VisualAtoms(4, instances=3, canvas=40, vertices=(20, 60), lines=(8, 20), radius=(0, 9)),
 }
 """By the name in ``datasets.RECIPES``; `test_family` fails where one is missing."""

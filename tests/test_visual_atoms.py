@@ -457,7 +457,9 @@ def test_instances_of_a_class_share_its_parameters_and_fresh_draws_change_the_re
     "recipe",
     [
         VisualAtoms(),
-        VisualAtoms(7, 2, 2**64 - 1, canvas=100, vertices=(3, 2048), oval=(0.5, 0.5), waves=(0, 0), radius=(4, 9)),
+        VisualAtoms(
+            7, 2**64 - 1, instances=2, canvas=100, vertices=(3, 2048), oval=(0.5, 0.5), waves=(0, 0), radius=(4, 9)
+        ),
     ],
 )
 def test_json_gives_an_equal_recipe_back(recipe: VisualAtoms, tmp_path: Any) -> None:

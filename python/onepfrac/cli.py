@@ -152,7 +152,11 @@ def _grid_options(parser: argparse.ArgumentParser) -> None:
     out.add_argument("--tile", type=int, metavar="PIXELS", help="side of a picture (default: 112, in a table 72)")
     out.add_argument("--columns", type=int, default=0, metavar="N", help="pictures in a row (default: as fits)")
     data = parser.add_argument_group("dataset")
-    data.add_argument("--recipe", metavar="FILE", help="JSON file of a recipe, in place of this group's other options")
+    data.add_argument(
+        "--recipe",
+        metavar="RECIPE",
+        help="JSON file of a recipe, or NAME:field=value,..., in place of this group's other options",
+    )
     several = "; several numbers here or for {} make a table"
     data.add_argument(
         "--sigma", type=float, nargs="+", metavar="X", help=f"sigma-factor (default: 3.5){several.format('delta')}"
@@ -181,7 +185,7 @@ _RECIPE_OPTIONS = {
 
 
 def _grid(namespace: argparse.Namespace) -> int:
-    from onepfrac import OnePFrac, contact_sheet, load_recipe
+    from onepfrac import OnePFrac, contact_sheet, recipe_of
 
     names = [*_RECIPE_OPTIONS, "sigma", "delta"]
     given = {name: getattr(namespace, name) for name in names if getattr(namespace, name) is not None}
@@ -190,7 +194,7 @@ def _grid(namespace: argparse.Namespace) -> int:
         raise ValueError(f"recipe {namespace.recipe} already says {', '.join(given)}; give one or the other")
     sigmas, deltas = given.pop("sigma", [OnePFrac.sigma]), given.pop("delta", [OnePFrac.delta])
     if len(sigmas) == len(deltas) == 1:
-        recipe = load_recipe(namespace.recipe) if namespace.recipe else OnePFrac(sigmas[0], deltas[0], **given)
+        recipe = recipe_of(namespace.recipe) if namespace.recipe else OnePFrac(sigmas[0], deltas[0], **given)
         count = 40 if namespace.classes is None else namespace.classes
         page = contact_sheet.classes(recipe, count, columns=namespace.columns, **sizes)
     else:

@@ -95,9 +95,9 @@ class VisualAtoms(Recipe):
     bitmap: ClassVar[bool] = False
 
     num_classes: int = 1000
-    instances: int = 1000
     seed: int = 0
     _: KW_ONLY
+    instances: int = 1000
     canvas: int = 512
     vertices: tuple[int, int] = (200, 1000)
     lines: tuple[int, int] = (1, 200)

@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from onepfrac import __version__, contact_sheet, files
 from onepfrac.augment import resolve_policy
-from onepfrac.datasets import OnePFrac, Recipe, load_recipe
+from onepfrac.datasets import OnePFrac, Recipe, recipe_of
 from onepfrac.train import checkpoint, machine, options
 from onepfrac.train.models import build_model
 from onepfrac.train.options import setting
@@ -53,7 +53,9 @@ class Settings:
     minutes: float = setting(0.0, "stop with a checkpoint after so many minutes; 0: never")
     sheet: int = setting(40, "classes on the contact sheet classes.png; 0: no sheet")
 
-    recipe: str = setting("", "JSON file of a recipe, in place of this group's other options", group="dataset")
+    recipe: str = setting(
+        "", "JSON file of a recipe, or NAME:field=value,..., in place of this group's other options", group="dataset"
+    )
     sigma: float = setting(3.5, "sigma-factor of the fractal")
     delta: float = setting(0.1, "size of the perturbation epsilon")
     num_classes: int = setting(1000, "L, the number of perturbations", low=1)
@@ -169,7 +171,12 @@ def learning_rate(settings: Settings, step: int) -> float:
 def build_recipe(settings: Settings) -> Recipe:
     """Return the recipe that the settings name or describe."""
     if settings.recipe:
-        return load_recipe(settings.recipe)
+        recipe = recipe_of(settings.recipe)
+        if recipe.multi_label:
+            raise ValueError(
+                f"recipe must have one label an image, got {recipe.dataset}, whose images show several classes"
+            )
+        return recipe
     names = [field.name for field in dataclasses.fields(OnePFrac) if field.name != "seed"]
     return OnePFrac(seed=settings.data_seed, **{name: getattr(settings, name) for name in names})
 
