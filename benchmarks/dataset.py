@@ -1,107 +1,128 @@
-"""Building a dataset as PNG files against streaming it: time and disk, one thread, measured on a sample.
+"""Every dataset of the family: drawing and streaming an image, building the files, and the released generators.
 
     python benchmarks/dataset.py            # a table, and benchmarks/results/dataset.json
     python benchmarks/dataset.py --smoke    # seconds; writes nothing
 
-1p-frac: 1000 images of 512 pixels, 100 000 points. OFDB: 1000 of 362 pixels, 200 000 points. FractalDB-1k: a million
-of them, 1000 categories x 25 weightings x 10 patch draws x 4 flips. Systems of the last two are found here by the
-released rule: N of 2..7, parameters U(-1, 1), points cover at least 0.2 of 512 pixels. "Streaming" renders an image
-into memory, as the stream does before its camera; "building" renders it too and writes it as PNG with Pillow. The whole
-is extrapolated from the sample; the hours that the paper states stand beside it.
+One thread, on a sample of images spread over the whole set; the whole is extrapolated from it. "Canvas" draws images
+into memory. "Stream" is float32 3 x 224 x 224 under crops and flips with new draws for every image, as training takes
+them. "Building" draws images and encodes them as PNG the way ``onepfrac export`` does, without the disk. "Released" is
+the plain Python of `released.py`, the published generators' rules, for the same systems and parameters, on two images;
+the generators of FractalScenes, Noise and SingleImage are not of that kind (the first is Numba) and not timed. Hours
+that papers state stand beside. The search for FractalDB's thousand categories is timed on two threads.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import sys
-import tempfile
 import time
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import released
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 from timing import write
 
 import onepfrac
-from onepfrac.systems import diverges
+from onepfrac import png
+from onepfrac.category_search import Search
+from onepfrac.datasets import Recipe
 
 CHUNK = 50  # images a call
-# Hours for the whole set as Nakamura et al. (ECCV 2024) state them.
-STATED_HOURS = {"1p-frac": 0.04, "FractalDB-1k": 19.0}
+CPU = torch.device("cpu")
 
 
-def categories(count: int) -> list[tuple[NDArray[np.float32], NDArray[np.float64]]]:
-    """Find systems by the released rule; (maps, probabilities) each."""
-    generator = np.random.default_rng(0)
-    found: list[tuple[NDArray[np.float32], NDArray[np.float64]]] = []
-    while len(found) < count:
-        maps = generator.uniform(-1, 1, (int(generator.integers(2, 8)), 2, 3)).astype(np.float32)
-        try:
-            packed = onepfrac.pack(maps[None])
-        except ValueError:  # its orbits run away
-            continue
-        if (onepfrac.render(packed, brush="point") > 0).double().mean() >= 0.2:
-            found.append((maps, onepfrac.IFS(maps).probs))
-    return found
+@dataclass(frozen=True)
+class Entry:
+    """One dataset, how much of it is measured, and who else makes it."""
+
+    name: str
+    recipe: Callable[[int], Recipe]  # takes the number of classes that the sample is drawn from
+    classes: int  # of the whole set
+    sample: int
+    released: Callable[[Any, int], object] | None = None  # makes image i of the recipe
+    stated_hours: float | None = None  # by Nakamura et al., ECCV 2024
 
 
-def weightings(maps: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the 25 weightings of a category: each of six parameters x 0.2, 0.6, 1.4, 1.8 in turn, and all at 1."""
-    found = [maps]
-    for parameter, factor in itertools.product(range(6), (0.2, 0.6, 1.4, 1.8)):
-        changed = maps.reshape(-1, 6).copy()
-        changed[:, parameter] *= factor
-        found.append(changed.reshape(maps.shape))
-    return np.stack(found)
+def photograph() -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """A photograph that scikit-image brings along (CC0)."""
+    from skimage import data
+
+    return np.asarray(data.camera())
 
 
-def chunks_of(name: str, images: int) -> tuple[list[onepfrac.Systems], dict[str, int]]:
-    """Return a sample of a dataset's systems, packed in chunks of like N, and how they are drawn."""
-    if name == "1p-frac":
-        recipe = onepfrac.OnePFrac(num_classes=images)
-        maps = recipe.liep.maps.astype(np.float32)
-        parts = [onepfrac.pack(maps[i : i + CHUNK], recipe.ifs.probs) for i in range(0, images, CHUNK)]
-        return parts, {"points": 100_000, "size": 512}
-    parts = []
-    for maps, probs in categories(max(2, images // 25 if name == "FractalDB-1k" else images)):
-        batch = weightings(maps) if name == "FractalDB-1k" else maps[None]
-        stays = ~diverges(batch, probs)  # a weighting may run away though its category does not
-        parts.append(onepfrac.pack(batch[stays], probs))
-    return parts, {"points": 200_000, "size": 362}
+def released_systems(recipe: Any, image: int) -> object:
+    plan = recipe.plan_images([image])
+    return released.patches(plan.maps[0].astype(float), plan.probs[0], recipe.points, recipe.canvas, recipe.pad)
 
 
-def measure(name: str, whole: int, images: int) -> dict[str, Any]:
-    """Draw a sample, once into memory and once into files."""
-    parts, settings = chunks_of(name, images)
-    drawn = sum(len(part) for part in parts)
-    seconds = {"streaming": 0.0, "building": 0.0}
-    size_bytes = 0
-    for part in parts[:2]:
-        onepfrac.render(part, threads=1, **settings)  # warms up
-    with tempfile.TemporaryDirectory() as folder:
-        for number, part in enumerate(parts):
-            start = time.perf_counter()
-            pictures = onepfrac.render(part, threads=1, **settings)
-            middle = time.perf_counter()
-            for i, picture in enumerate(pictures):
-                Image.fromarray(picture[0].numpy()).save(Path(folder, f"{number}-{i}.png"))
-            seconds["streaming"] += middle - start
-            seconds["building"] += time.perf_counter() - start
-        size_bytes = sum(path.stat().st_size for path in Path(folder).iterdir())
+def released_atom(recipe: Any, image: int) -> object:
+    label = image // recipe.num_instances
+    return released.visual_atom({name: of[label] for name, of in recipe._categories.items()}, recipe.canvas)
+
+
+ENTRIES = (
+    Entry("1p-frac", lambda n: onepfrac.OnePFrac(num_classes=n), 1000, 500, released_systems, 0.04),
+    Entry("FractalDB-1k", lambda n: onepfrac.FractalDB(n), 1000, 1000, released_systems, 19.0),
+    Entry("OFDB", lambda n: onepfrac.OFDB(n), 1000, 200, released_systems),
+    Entry("VisualAtom-1k", lambda n: onepfrac.VisualAtoms(n), 1000, 500, released_atom),
+    Entry("Noise, gaussian", lambda n: onepfrac.Noise(num_classes=n), 1000, 500),
+    Entry("SingleImage, Canny", lambda n: onepfrac.SingleImage.from_photo(photograph(), num_classes=n), 1000, 200),
+    Entry("FractalScenes", lambda n: onepfrac.FractalScenes(n), 1000, 200),
+)
+
+
+def measure(entry: Entry, images: int, slow: int) -> dict[str, Any]:
+    """Time one dataset on a sample of ``images``."""
+    start = time.perf_counter()
+    recipe = entry.recipe(min(entry.classes, max(2, images // 10)))
+    recipe.prepare()
+    prepared = time.perf_counter() - start
+    numbers = np.linspace(0, recipe.num_images - 1, min(images, recipe.num_images)).astype(np.int64)
+    parts = [recipe.plan_images(numbers[i : i + CHUNK]) for i in range(0, numbers.size, CHUNK)]
+    seconds = {"canvas": 0.0, "stream": 0.0, "building": 0.0}
+    size = 0
+    recipe.draw(parts[0], CPU, 1)  # warms up
+    for part in parts:
+        start = time.perf_counter()
+        canvases = recipe.draw(part, CPU, 1)
+        seconds["canvas"] += time.perf_counter() - start
+        del canvases
+        start = time.perf_counter()
+        if recipe.bitmap:
+            files = png.bitmaps(recipe.draw(part, CPU, 1, bits=True)[:, 0].numpy(), recipe.canvas)
+        else:
+            files = png.pictures(recipe.draw(part, CPU, 1).numpy())
+        seconds["building"] += time.perf_counter() - start
+        size += sum(map(len, files))
+    batch = min(64, numbers.size)
+    stream = iter(recipe.stream(batch, augment="crop-flip", draws="fresh", threads=1))
+    next(stream)
+    taken = max(1, numbers.size // batch)
+    start = time.perf_counter()
+    for _ in range(taken):
+        next(stream)
+    seconds["stream"] = (time.perf_counter() - start) / (taken * batch) * numbers.size
+    each = {key: 1e3 * value / numbers.size for key, value in seconds.items()}
+    if entry.released is not None:
+        start = time.perf_counter()
+        for number in numbers[:: max(1, numbers.size // slow)][:slow]:
+            entry.released(recipe, int(number))
+        each["released"] = 1e3 * (time.perf_counter() - start) / slow
+    whole = entry.classes * recipe.num_instances
     return {
-        "dataset": name,
+        "dataset": entry.name,
         "images": whole,
-        "sample": drawn,
-        **settings,
-        "ms_an_image": {key: 1e3 * value / drawn for key, value in seconds.items()},
-        "whole_seconds": {key: value / drawn * whole for key, value in seconds.items()},
-        "whole_disk_bytes": size_bytes / drawn * whole,
-        "stated_hours": STATED_HOURS.get(name),
+        "sample": int(numbers.size),
+        "canvas": recipe.canvas,
+        "planes": recipe.planes,
+        "prepare_seconds": prepared,
+        "ms_an_image": each,
+        "whole_seconds": {key: value * whole / 1e3 for key, value in each.items()},
+        "whole_disk_bytes": size / numbers.size * whole,
+        "stated_hours": entry.stated_hours,
     }
 
 
@@ -111,18 +132,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--smoke", action="store_true", help="a few images of each; write nothing")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    sets = (("1p-frac", 1000, 500), ("OFDB", 1000, 200), ("FractalDB-1k", 1_000_000, 1000))
-    rows = [measure(name, whole, 4 if options.smoke else images) for name, whole, images in sets]
-    print("one thread; the whole set extrapolated from a sample")
-    for row in rows:
-        seconds, stated = row["whole_seconds"], row["stated_hours"]
+    print("one thread; ms an image; the whole set extrapolated from a sample")
+    rows = []
+    for entry in ENTRIES:
+        row = measure(entry, 8 if options.smoke else entry.sample, 1 if options.smoke else 2)
+        rows.append(row)
+        each, whole, stated = row["ms_an_image"], row["whole_seconds"], row["stated_hours"]
+        theirs = f"{each['released']:8.0f}" if "released" in each else "       -"
         print(
-            f"  {row['dataset']:13s} {row['images']:9,d} images: streaming {seconds['streaming']:8.2f} s, no disk;"
-            f" building {seconds['building']:9.2f} s, {row['whole_disk_bytes'] / 1e9:7.3f} GB (sample {row['sample']})"
-            + (f"; stated: {stated} h" if stated else "")
+            f"  {row['dataset']:18s} canvas {each['canvas']:7.3f}, stream {each['stream']:7.3f}, building"
+            f" {each['building']:7.3f}, released {theirs};  {row['images']:9,d} images: streaming"
+            f" {whole['stream']:8.2f} s, no disk; building {whole['building']:8.2f} s, {row['whole_disk_bytes'] / 1e9:7.3f} GB"
+            + (f"; stated: {stated} h" if stated else ""),
+            flush=True,
         )
+    count = 4 if options.smoke else 1000
+    search = Search(count)
+    start = time.perf_counter()
+    search.run(threads=2)
+    found = {"categories": count, "threads": 2, "seconds": time.perf_counter() - start}
+    found["candidates"] = int(search.attempts.sum()) + count
+    print(f"  search: {count} categories of {found['candidates']} candidates in {found['seconds']:.1f} s, two threads")
     if not options.smoke:
-        write("dataset", {"rows": rows}, ("pillow",))
+        write("dataset", {"rows": rows, "search": found}, ("pillow",))
     return 0
 
 

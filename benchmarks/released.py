@@ -69,13 +69,13 @@ def _perlin(place: float) -> float:
 
 
 def visual_atom(category: dict[str, Any], size: int) -> Image.Image:
-    """Draw one picture of a category: vertices, lines, waves (two), coefficient, width, radius, ovals (two)."""
+    """Draw one picture of a category: vertices, lines, waves (two), coefficient, line_width, radius, oval (two)."""
     vertices, lines = category["vertices"], category["lines"]
     n1, n2 = category["waves"]
-    coefficient, width = category["coefficient"], category["width"]
+    coefficient, width = category["coefficient"], category["line_width"]
     angle = 2 * math.pi / vertices
     centre = [(size + random.randint(-size, size)) / 2 for _ in range(2)]
-    radii = [category["radius"] * oval for oval in category["ovals"]]
+    radii = [category["radius"] * oval for oval in category["oval"]]
     xs = [math.cos(angle * v) * radii[0] + centre[0] for v in range(vertices)]
     ys = [math.sin(angle * v) * radii[1] + centre[1] for v in range(vertices)]
     image = Image.new("RGB", (size, size))
