@@ -12,6 +12,10 @@ CUDA_ARCHS: str
 SHOT_WORDS: int
 NOISE_LEVELS: int
 NOISE_BASE_PURPOSE: int
+SCENE_WORDS: int
+SCENE_OBJECT_WORDS: int
+SCENE_LEVELS: int
+MAX_OBJECTS: int
 
 def philox4x32(key: int, counters: NDArray[np.uint32]) -> NDArray[np.uint32]: ...
 def sincos_turns(turns: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
@@ -25,6 +29,20 @@ def render(
     systems: Any, out: Any, num_maps: int, points: int, pad: int, brush: int, threads: int, simd: str, stream: int
 ) -> None: ...
 def render_host_block(
+    systems: Any,
+    out: Any,
+    num_maps: int,
+    points: int,
+    pad: int,
+    brush: int,
+    threads: int,
+    band_rows: int,
+    reverse: bool,
+) -> None: ...
+def density(
+    systems: Any, out: Any, num_maps: int, points: int, pad: int, brush: int, threads: int, simd: str, stream: int
+) -> None: ...
+def density_host_block(
     systems: Any,
     out: Any,
     num_maps: int,
@@ -122,4 +140,11 @@ def fits_block(canvas: int, size: int, device: int) -> bool: ...
 def draw_noise(base: Any, keys: Any, half: int, out: Any, threads: int, simd: str, stream: int) -> None: ...
 def draw_noise_host_block(
     base: Any, keys: Any, half: int, out: Any, threads: int, band_rows: int, reverse: bool
+) -> None: ...
+def scene_workspace_bytes(size: int) -> int: ...
+def paint_scenes(
+    pictures: Any, scenes: Any, objects: Any, out: Any, workspace: Any, threads: int, simd: str, stream: int
+) -> None: ...
+def paint_scenes_host_block(
+    pictures: Any, scenes: Any, objects: Any, out: Any, threads: int, reverse: bool
 ) -> None: ...

@@ -5,10 +5,10 @@ from onepfrac.augment import Policy
 from onepfrac.camera import picture
 from onepfrac.categories import Categories
 from onepfrac.category_search import search
-from onepfrac.datasets import OFDB, FractalDB, Noise, OnePFrac, SingleImage, load_recipe
+from onepfrac.datasets import OFDB, FractalDB, FractalScenes, Noise, OnePFrac, SingleImage, load_recipe
 from onepfrac.ifs import IFS, sample_ifs
 from onepfrac.liep import LIEP
-from onepfrac.rendering import expand, pack, render, replay
+from onepfrac.rendering import density, expand, pack, render, replay
 from onepfrac.shots import Shots
 from onepfrac.stream import Stream
 from onepfrac.systems import Systems
@@ -19,6 +19,7 @@ __all__ = [
     "OFDB",
     "Categories",
     "FractalDB",
+    "FractalScenes",
     "Noise",
     "OnePFrac",
     "Policy",
@@ -27,6 +28,7 @@ __all__ = [
     "Stream",
     "Systems",
     "__version__",
+    "density",
     "expand",
     "load_recipe",
     "pack",

@@ -82,8 +82,12 @@ class Purpose(IntEnum):
     """Seed of the base of `onepfrac.Noise`; index: 0."""
     AFFINE = 34
     """A class's affine map of `onepfrac.SingleImage`; index: class."""
+    SCENE = 35
+    """What a scene holds: number of objects, background and blur; index: key of the image."""
+    SCENE_OBJECT = 36
+    """A scene's objects: flips, colour, place, class and key; index: key of the image."""
     JITTER = 37
-    """How an instance's parameters are changed; index: image number."""
+    """How an instance's parameters are changed; index: image number, or a scene's object's key."""
 
 
 def check_seed(name: str, seed: object) -> int:

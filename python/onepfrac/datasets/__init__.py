@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from onepfrac.datasets.fractal_db import FractalDB
+from onepfrac.datasets.fractal_scenes import FractalScenes
 from onepfrac.datasets.noise import Noise
 from onepfrac.datasets.ofdb import OFDB
 from onepfrac.datasets.one_p_frac import OnePFrac
@@ -12,9 +13,11 @@ from onepfrac.datasets.recipe import Recipe
 from onepfrac.datasets.single_image import SingleImage
 from onepfrac.files import read_json_object
 
-__all__ = ["OFDB", "RECIPES", "FractalDB", "Noise", "OnePFrac", "Recipe", "SingleImage", "load_recipe"]
+__all__ = ["OFDB", "RECIPES", "FractalDB", "FractalScenes", "Noise", "OnePFrac", "Recipe", "SingleImage", "load_recipe"]
 
-RECIPES: dict[str, type[Recipe]] = {kind.dataset: kind for kind in (OnePFrac, FractalDB, OFDB, Noise, SingleImage)}
+RECIPES: dict[str, type[Recipe]] = {
+    kind.dataset: kind for kind in (OnePFrac, FractalDB, OFDB, FractalScenes, Noise, SingleImage)
+}
 """All recipes by the name in their JSON text."""
 
 MAX_RECIPE_BYTES = 256 * 1024 * 1024
