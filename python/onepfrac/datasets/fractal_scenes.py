@@ -79,8 +79,8 @@ class FractalScenes(Recipe):
     points
         Points of an object's chaos game.
     jitter
-        How each object's system is changed, see `onepfrac.instances.jittered`: ``"scale"`` multiplies one of its maps by
-        U(0.8, 1.1); ``"svd"`` and ``"sval"`` are the release's others; ``"none"``.
+        How each object's system is changed, see `onepfrac.instances.jittered`: ``"scale"`` multiplies one of its maps
+        by U(0.8, 1.1); ``"svd"`` and ``"sval"`` are the release's others; ``"none"``.
     background
         Whether there is a background; else it is black.
     blur
