@@ -386,7 +386,7 @@ def test_an_image_depends_on_its_number_alone() -> None:
 def test_more_images_than_are_painted_at_a_time_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = RECIPE.plan_images(np.arange(10))
     whole = RECIPE.draw(plan, CPU)
-    monkeypatch.setitem(fractal_scenes._CHUNK, "cpu", 3)
+    monkeypatch.setitem(fractal_scenes._PICTURE_BYTES, "cpu", 3 * 5 * 24 * 24)
     assert torch.equal(RECIPE.draw(plan, CPU), whole)
 
 
@@ -535,6 +535,14 @@ def test_the_gpu_paints_as_the_cpu_does() -> None:
         painted = paint_scenes(pictures.cuda(), scenes, size=size)
         assert painted.is_cuda
         assert torch.equal(painted.cpu(), paint_scenes(pictures, scenes, size=size))
+
+
+@pytest.mark.gpu
+def test_more_scenes_than_the_workspace_holds_are_painted_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures, scenes = random_pictures(5, 16), random_scenes(9, 4, 40, 5)
+    monkeypatch.setattr("onepfrac.scenes._WORKSPACE_BYTES", 2 * _C.scene_workspace_bytes(40))
+    painted = paint_scenes(pictures.cuda(), scenes, size=40)
+    assert torch.equal(painted.cpu(), paint_scenes(pictures, scenes, size=40))
 
 
 @pytest.mark.gpu

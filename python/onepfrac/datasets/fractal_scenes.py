@@ -33,7 +33,7 @@ __all__ = ["FractalScenes", "ScenePlan"]
 
 _PAD = 2  # pixels: the brush covers pixels 1..3 to the right of a point and above it, so this centres a picture
 _JITTERS = tuple(kind for kind in JITTERS if kind != "weights")  # weightings belong to instances that are counted
-_CHUNK = {"cpu": 64, "cuda": 1024}  # scenes painted at a time: their pictures of objects are held
+_PICTURE_BYTES = {"cpu": 8 * 2**20, "cuda": 128 * 2**20}  # of objects' pictures held at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +168,7 @@ class FractalScenes(Recipe):
         if bits:
             raise ValueError("bits must be False: these canvases are in colour")
         out = torch.empty((len(plan), 3, self.canvas, self.canvas), dtype=torch.uint8, device=device)
-        chunk = _CHUNK[device.type]
+        chunk = max(1, _PICTURE_BYTES[device.type] // (self.objects[1] * (self.canvas // 2) ** 2))
         for start in range(0, len(plan), chunk):
             part = slice(start, start + chunk)
             self._draw_part(plan[part], device, threads, out[part])
