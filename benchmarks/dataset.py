@@ -142,8 +142,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(
             f"  {row['dataset']:18s} canvas {each['canvas']:7.3f}, stream {each['stream']:7.3f}, building"
             f" {each['building']:7.3f}, released {theirs};  {row['images']:9,d} images: streaming"
-            f" {whole['stream']:8.2f} s, no disk; building {whole['building']:8.2f} s, {row['whole_disk_bytes'] / 1e9:7.3f} GB"
-            + (f"; stated: {stated} h" if stated else ""),
+            f" {whole['stream']:8.2f} s, no disk; building {whole['building']:8.2f} s,"
+            f" {row['whole_disk_bytes'] / 1e9:7.3f} GB" + (f"; stated: {stated} h" if stated else ""),
             flush=True,
         )
     count = 4 if options.smoke else 1000

@@ -7,10 +7,10 @@ cuobjdump and nvdisasm (of the CUDA toolkit, or the wheels nvidia-cuda-cuobjdump
 the extension. An orbit is walked twice, once for the bounds and once to ink; each walk of the kernel for two maps is a
 loop that plays eight steps, one block of random numbers, an iteration. A loop is found by its backward branch and
 known by what it holds: 32 multiply-adds of the maps and the wide multiplications of Philox; minima make it the bounds
-loop, an atomic OR in shared memory the ink loop. Of loops of one kind the shortest counts: the others check each point.
-The kernel that draws a canvas and takes its picture holds the same two loops, and the camera's: over the rows of taps
-around a pixel, known by their look-ups of 16-bit sums: two a row for kernels up to 8 columns wide (canvases shrunk to
-a half at most), four for those up to 16.
+loop, atomics in shared memory (an OR of bits, or a sum of hits) the ink loop. Of loops of one kind the shortest counts:
+the others check each point. The kernel that draws a canvas and takes its picture holds the same two loops, and the
+camera's: over the rows of taps around a pixel, known by their look-ups of 16-bit sums: two a row for kernels up to 8
+columns wide (canvases shrunk to a half at most), four for those up to 16.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ ROWS = 4  # of taps, an iteration of a loop
 PICTURE = 224  # pixels of the pictures whose memory is told
 KERNELS = {  # those for two maps, and for bits; Visual Atoms, of which no loop is counted
     "render": "13render_kernelILi2E",
+    "count hits": "count_hits_kernelILi2E",
+    "grade hits": "grade_hits_kernelILi2E",
     "draw pictures": "draw_pictures_kernelILi2E",
     "take pictures": "take_pictures_kernelINS_9BlockBits",
     "draw atoms": "draw_atoms_kernel",
@@ -177,7 +179,12 @@ def broken(found: dict[str, Any]) -> list[str]:
     """Return what is wrong with the code; nothing where all budgets hold."""
     complaints = []
     walks, taps = ("bounds", "ink"), ("eight columns", "sixteen columns")
-    for kernel, kinds in (("render", walks), ("draw pictures", (*walks, *taps))):
+    for kernel, kinds in (
+        ("render", walks),
+        ("count hits", walks),
+        ("grade hits", walks),
+        ("draw pictures", (*walks, *taps)),
+    ):
         counted = found["kernels"][kernel]["loops"]
         for kind in kinds:
             budget = TAPS_BUDGET if kind in taps else BUDGET

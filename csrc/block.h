@@ -105,19 +105,28 @@ ONEPFRAC_FN Point<float> orbit_bounds(const BlockJob& job, BlockMemory& memory, 
     return last;
 }
 
+// What a point does to the block's canvas: it sets a bit here, and adds to a count in density.h.
+struct BitCells {
+    static ONEPFRAC_FN int stride(int size) { return words_per_row(size); }
+    template <class Threads>
+    static ONEPFRAC_FN void add(std::uint32_t* row, int px) {
+        Threads::atomic_or(&row[px >> 5], 1U << (px & 31));
+    }
+};
+
 // With kAll every point is known to lie on the rows that the block holds: there is a margin, and the canvas is whole.
-template <int kMaps, bool kChecked, bool kAll, class Threads>
+template <int kMaps, bool kChecked, bool kAll, class Cells, class Threads>
 ONEPFRAC_FN void ink_orbit(const BlockJob& job, BlockMemory& memory, std::uint32_t orbit, const Axis& x, const Axis& y,
                            int first_row, int rows) {
     const std::uint32_t points = points_of_orbit(job.points, orbit);
-    const int stride = words_per_row(job.size);
+    const int stride = Cells::stride(job.size);
     const int size = job.size;
     const int bottom = size - 1 - first_row;  // the row of py = 0
     walk_orbit<kMaps, kChecked>(memory.system, job.num_maps, orbit, points, Purpose::kOrbit, [&](Point<float> p) {
         const int px = to_pixel(x, p.x);
         const int row = bottom - to_pixel(y, p.y);
         if (kAll || (px < size && static_cast<std::uint32_t>(row) < static_cast<std::uint32_t>(rows))) {
-            Threads::atomic_or(&memory.canvas[row * stride + (px >> 5)], 1U << (px & 31));
+            Cells::template add<Threads>(&memory.canvas[row * stride], px);
         }
     });
 }
@@ -196,15 +205,11 @@ struct Band {
           rows(end_row + kBrushReach < job.size ? job.band_rows + kBrushReach : job.size - first_row) {}
 };
 
-// Chaos game, bounds and ink: leaves the points of a band in the block's canvas.
-template <int kMaps, class Threads>
-ONEPFRAC_FN void draw_points_block(Threads& threads, const BlockJob& job, std::int64_t image, const Band& band,
-                                   BlockMemory& memory) {
-    const int stride = words_per_row(job.size);
-    const int first_row = band.first_row, rows = band.rows;
+// The three phases of drawing points. The first: load the system, clear the canvas.
+template <class Cells, class Threads>
+ONEPFRAC_FN void clear_block(Threads& threads, const BlockJob& job, std::int64_t image, int rows, BlockMemory& memory) {
+    const int stride = Cells::stride(job.size);
     const int count = threads.count();
-
-    // Load the system, clear the canvas.
     threads.each([&](int thread) {
         const auto* from = reinterpret_cast<const std::uint32_t*>(job.systems + image);
         auto* to = reinterpret_cast<std::uint32_t*>(&memory.system);
@@ -216,8 +221,12 @@ ONEPFRAC_FN void draw_points_block(Threads& threads, const BlockJob& job, std::i
             memory.runs_away = 0U;
         }
     });
+}
 
-    // Bounds. An orbit that turns out to run away is walked again with a check a point.
+// Bounds. An orbit that turns out to run away is walked again with a check a point.
+template <int kMaps, class Threads>
+ONEPFRAC_FN void bound_block(Threads& threads, const BlockJob& job, BlockMemory& memory) {
+    const int count = threads.count();
     threads.each([&](int thread) {
         for (std::uint32_t orbit = static_cast<std::uint32_t>(thread); orbit < kOrbits;
              orbit += static_cast<std::uint32_t>(count)) {
@@ -228,22 +237,34 @@ ONEPFRAC_FN void draw_points_block(Threads& threads, const BlockJob& job, std::i
             }
         }
     });
+}
 
-    // Ink.
+template <int kMaps, class Cells, class Threads>
+ONEPFRAC_FN void ink_block(Threads& threads, const BlockJob& job, int first_row, int rows, BlockMemory& memory) {
+    const int count = threads.count();
     threads.each([&](int thread) {
         const Axis x = make_axis(from_ordered(memory.bounds[0]), from_ordered(memory.bounds[1]), job.size, job.pad);
         const Axis y = make_axis(from_ordered(memory.bounds[2]), from_ordered(memory.bounds[3]), job.size, job.pad);
         for (std::uint32_t orbit = static_cast<std::uint32_t>(thread); orbit < kOrbits;
              orbit += static_cast<std::uint32_t>(count)) {
             if (memory.runs_away != 0U) {
-                ink_orbit<0, true, false, Threads>(job, memory, orbit, x, y, first_row, rows);
+                ink_orbit<0, true, false, Cells, Threads>(job, memory, orbit, x, y, first_row, rows);
             } else if (job.pad > 0 && rows == job.size) {
-                ink_orbit<kMaps, false, true, Threads>(job, memory, orbit, x, y, first_row, rows);
+                ink_orbit<kMaps, false, true, Cells, Threads>(job, memory, orbit, x, y, first_row, rows);
             } else {
-                ink_orbit<kMaps, false, false, Threads>(job, memory, orbit, x, y, first_row, rows);
+                ink_orbit<kMaps, false, false, Cells, Threads>(job, memory, orbit, x, y, first_row, rows);
             }
         }
     });
+}
+
+// Chaos game, bounds and ink: leaves the points of a band in the block's canvas.
+template <int kMaps, class Cells, class Threads>
+ONEPFRAC_FN void draw_points_block(Threads& threads, const BlockJob& job, std::int64_t image, const Band& band,
+                                   BlockMemory& memory) {
+    clear_block<Cells>(threads, job, image, band.rows, memory);
+    bound_block<kMaps>(threads, job, memory);
+    ink_block<kMaps, Cells>(threads, job, band.first_row, band.rows, memory);
 }
 
 // One thread's share of the brushed words of the rows from `begin` to `end`, after a canvas that holds the points of
@@ -282,7 +303,7 @@ template <int kMaps, class Threads>
 ONEPFRAC_FN void render_block(Threads& threads, const BlockJob& job, std::int64_t image, int number,
                               BlockMemory& memory) {
     const Band band(job, number);
-    draw_points_block<kMaps>(threads, job, image, band, memory);
+    draw_points_block<kMaps, BitCells>(threads, job, image, band, memory);
     threads.each([&](int thread) {
         const std::uint32_t ink = ink_bits(job.type);
         const bool aligned = rows_are_aligned(job.out, job.size);

@@ -115,4 +115,32 @@ void draw_atoms_host_block(const AtomJob& job, int threads, bool reverse) {
     }
 }
 
+void density_host_block(const DensityJob& job, std::int64_t batch, int threads, bool reverse) {
+    const IeeeArithmetic ieee;
+    SerialThreads serial{threads, reverse};
+    const BlockJob& points = job.points;
+    const auto draw = [&]<int kMaps>(std::int64_t image) {
+        PoisonedMemory memory(density_memory_bytes(points.size, points.band_rows));
+        auto& block = memory.at<DensityMemory>(0);
+        if (job.graded) {
+            grade_hits_block<kMaps>(serial, job, image, block);
+            return;
+        }
+        for (int band = 0; band * points.band_rows < points.size; ++band) {
+            count_hits_block<kMaps>(serial, job, image, band, block);
+        }
+    };
+    for (std::int64_t image = 0; image < batch; ++image) {
+        points.num_maps == 2 ? draw.template operator()<2>(image) : draw.template operator()<0>(image);
+    }
+}
+
+void paint_scenes_host_block(const SceneJob& job, int threads, bool reverse) {
+    SerialThreads serial{threads, reverse};
+    for (std::int64_t image = 0; image < job.batch; ++image) {
+        PoisonedMemory memory(scene_layout(job.size).bytes);
+        paint_scene<ScalarLanes>(serial, job, image, &memory.at<unsigned char>(0));
+    }
+}
+
 }  // namespace onepfrac

@@ -539,7 +539,7 @@ template <int kMaps, class Threads>
 ONEPFRAC_FN void draw_picture_block(Threads& threads, const BlockJob& job, const Shot* shots, const Film& film,
                                     std::int64_t image, BlockMemory& memory, PictureMemory& picture) {
     const Band band(job, 0);
-    draw_points_block<kMaps>(threads, job, image, band, memory);
+    draw_points_block<kMaps, BitCells>(threads, job, image, band, memory);
     const std::uint32_t* words = memory.canvas;
     if (job.brush != Brush::kPoint) {
         const int stride = words_per_row(job.size), rows = brush_strip_rows(job.size);

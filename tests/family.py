@@ -19,6 +19,7 @@ SMALL: dict[str, datasets.Recipe] = {
     "OnePFrac": onepfrac.OnePFrac(num_classes=5, points=2000, canvas=40, pad=2, brush="fill"),
     "FractalDB": onepfrac.FractalDB(4, categories=CATEGORIES, instances=60, points=3000, canvas=40, pad=2),
     "OFDB": onepfrac.OFDB(4, categories=CATEGORIES, points=3000, canvas=40, pad=2),
+    "FractalScenes": onepfrac.FractalScenes(4, instances=3, points=3000, canvas=40),
     "Noise": onepfrac.Noise(num_classes=5, canvas=40),
     "SingleImage": onepfrac.SingleImage(PIXELS, False, num_classes=5, canvas=40),
     "VisualAtoms": onepfrac.VisualAtoms(4, instances=3, canvas=40, vertices=(20, 60), lines=(8, 20), radius=(0, 9)),

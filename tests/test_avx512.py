@@ -47,3 +47,8 @@ def test_the_avx512_path_gives_the_bits_of_the_scalar_one_in_emulation(tmp_path:
 
 def test_the_avx512_path_of_noise_gives_the_bits_of_the_scalar_one_in_emulation(tmp_path: Path) -> None:
     assert compare(tmp_path, "compare_noise", ("noise",)) == "32 cases, 0 differ\n"
+
+
+def test_the_avx512_paths_of_hits_and_scenes_give_the_bits_of_the_scalar_ones_in_emulation(tmp_path: Path) -> None:
+    output = compare(tmp_path, "compare_scenes", ("density", "scene"), ("packing",))
+    assert output == "370 cases, 0 differ\n"

@@ -140,3 +140,35 @@ def render(
                     canvas[py[inside] + dy, px[inside] + dx] = True
     picture = canvas[:size, :size][::-1]
     return picture & texture(seed, size) if brush == "patch" else picture
+
+
+def hits(
+    maps: NDArray[np.float32],
+    probs: NDArray[np.float64],
+    *,
+    points: int,
+    size: int,
+    pad: int,
+    brush: str,
+    seed: int,
+    start: tuple[np.float32, np.float32] | None = None,
+) -> NDArray[np.int64]:
+    """How many points ink each pixel of one image, row 0 on top."""
+    drawn = points_of(maps, probs, seed, points, start)
+    drawn = drawn[np.isfinite(drawn).all(1)]
+    px, py = to_pixels(drawn[:, 0], size, pad), to_pixels(drawn[:, 1], size, pad)
+    counts = np.zeros((size, size), np.int64)
+    offsets = [(dy, dx) for dy in (1, 2, 3) for dx in (1, 2, 3)]
+    if brush == "patch_fixed":
+        mask = 1 + ((int(philox(seed, np.array([[0, 0, PATCH_MASK, 0]], np.uint32))[0, 0]) * 511) >> 32)
+        offsets = [(dy, dx) for dy, dx in offsets if mask >> (3 * (dy - 1) + dx - 1) & 1]
+    for dy, dx in [(0, 0)] if brush == "point" else offsets:
+        inside = (px + dx < size) & (py + dy < size)
+        np.add.at(counts, (size - 1 - py[inside] - dy, px[inside] + dx), 1)
+    return counts
+
+
+def grades(counts: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Hits on a scale of 255, in exact integers."""
+    most = max(int(counts.max()), 1)
+    return np.where(counts > 0, np.maximum(1, 255 * counts // most), 0).astype(np.uint8)

@@ -7,10 +7,12 @@
 namespace onepfrac {
 void bind_noise(pybind11::module_& module);
 void bind_atom(pybind11::module_& module);
+void bind_density(pybind11::module_& module);
 void bind_picture(pybind11::module_& module);
 void bind_random(pybind11::module_& module);
 void bind_render(pybind11::module_& module);
 void bind_replay(pybind11::module_& module);
+void bind_scene(pybind11::module_& module);
 }  // namespace onepfrac
 
 PYBIND11_MODULE(_C, module) {
@@ -27,8 +29,10 @@ PYBIND11_MODULE(_C, module) {
 #endif
     onepfrac::bind_noise(module);
     onepfrac::bind_atom(module);
+    onepfrac::bind_density(module);
     onepfrac::bind_picture(module);
     onepfrac::bind_random(module);
     onepfrac::bind_render(module);
     onepfrac::bind_replay(module);
+    onepfrac::bind_scene(module);
 }

@@ -57,13 +57,16 @@ Level choose(std::string_view cap) {
     return best;
 }
 
-// The working memory of this thread, kept between calls.
+}  // namespace
+
 Arena& thread_arena() {
     thread_local Arena arena;
     return arena;
 }
 
-}  // namespace
+std::string_view best_level(std::string_view cap) {
+    return choose(cap).name;
+}
 
 std::vector<std::string> simd_levels() {
     std::vector<std::string> names;

@@ -15,6 +15,12 @@ namespace onepfrac {
 // The instruction sets that this build and this processor share, weakest first: "scalar", "avx2", "avx512".
 std::vector<std::string> simd_levels();
 
+// The strongest of them that `cap` allows; throws std::invalid_argument where that is neither a level nor empty.
+std::string_view best_level(std::string_view cap);
+
+// The working memory of this thread, kept between calls.
+Arena& thread_arena();
+
 // Renders the whole job on at most `threads` threads. `level` caps the instruction set: one of "scalar", "avx2",
 // "avx512", or empty for the best there is. All levels give the same bits.
 void render_cpu(const RenderJob& job, int threads, std::string_view level);

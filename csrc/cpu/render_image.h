@@ -356,7 +356,12 @@ __attribute__((noinline)) void ink_again(const Chooser& chooser, const System& s
             L::store(x, p[g].x);
             L::store(y, p[g].y);
             for (int i = 0; i < L::kWidth; ++i) {
-                if (is_finite({x[i], y[i]})) ink.add({L::splat(x[i]), L::splat(y[i])});
+                if (!is_finite({x[i], y[i]})) continue;
+                if constexpr (requires { ink.add_times(Point<float>{}, 1U); }) {
+                    ink.add_times({x[i], y[i]}, 1U);
+                } else {  // once more in every lane, which bits do not notice
+                    ink.add({L::splat(x[i]), L::splat(y[i])});
+                }
             }
         }
     });
@@ -367,10 +372,11 @@ inline std::uint8_t* top_row(const RenderJob& job, const ScratchLayout& layout, 
     return reinterpret_cast<std::uint8_t*>(scratch + layout.bytes_offset) + (job.pad == 0 ? layout.byte_stride : 0);
 }
 
-// Chaos game, bounds and ink: leaves the inked points in the byte canvas, or in `canvas` where there is none.
-template <class L, class Chooser>
-void draw_points(const RenderJob& job, const System& system, const ScratchLayout& layout, std::byte* scratch,
-                 std::uint32_t* canvas) {
+// Chaos game and bounds: calls draw(x, y, ink_all, xs, ys), and ink_all(ink) adds every point to the ink. xs and ys are
+// the points' coordinates in the order in which walk_all hands them out, null where there is no buffer.
+template <class L, class Chooser, class Draw>
+ONEPFRAC_FN void play_points(const RenderJob& job, const System& system, const ScratchLayout& layout,
+                             std::byte* scratch, Draw&& draw) {
     const Chooser chooser(system, job.num_maps);
     auto* xs = reinterpret_cast<float*>(scratch);
     float* ys = xs + layout.coordinates;
@@ -380,25 +386,48 @@ void draw_points(const RenderJob& job, const System& system, const ScratchLayout
     const Bounds bounds = buffered ? played.bounds : bound_again<L>(chooser, system, job.points);
     const LaneAxis<L> x(make_axis(bounds.x_min, bounds.x_max, job.size, job.pad));
     const LaneAxis<L> y(make_axis(bounds.y_min, bounds.y_max, job.size, job.pad));
-    const auto draw = [&](const auto& ink) {
-        if (buffered) {
-            ink_buffer<L>(ink, xs, ys, played.count);
-        } else {
-            ink_again<L>(chooser, system, job.points, ink);
-        }
-    };
+    draw(
+        x, y,
+        [&](const auto& ink) {
+            if (buffered) {
+                ink_buffer<L>(ink, xs, ys, played.count);
+            } else {
+                ink_again<L>(chooser, system, job.points, ink);
+            }
+        },
+        buffered ? xs : nullptr, ys);
+}
 
-    if (job.size <= kMaxByteCanvas) {
-        const std::int64_t stride = layout.byte_stride;
-        std::uint8_t* top = top_row(job, layout, scratch);
-        std::byte* first = scratch + layout.bytes_offset;
-        __builtin_memset(first, 0,
-                         static_cast<std::size_t>(reinterpret_cast<std::byte*>(top) - first + job.size * stride));
-        draw(ByteInk<L>{x, y, top + (job.size - 1) * stride, layout.byte_stride});
+// Leaves the inked points in the byte canvas, or in `canvas` where there is none.
+template <class L, class Chooser>
+void draw_points(const RenderJob& job, const System& system, const ScratchLayout& layout, std::byte* scratch,
+                 std::uint32_t* canvas) {
+    play_points<L, Chooser>(
+        job, system, layout, scratch, [&](const auto& x, const auto& y, auto&& ink_all, const float*, const float*) {
+            if (job.size <= kMaxByteCanvas) {
+                const std::int64_t stride = layout.byte_stride;
+                std::uint8_t* top = top_row(job, layout, scratch);
+                std::byte* first = scratch + layout.bytes_offset;
+                __builtin_memset(
+                    first, 0, static_cast<std::size_t>(reinterpret_cast<std::byte*>(top) - first + job.size * stride));
+                ink_all(ByteInk<L>{x, y, top + (job.size - 1) * stride, layout.byte_stride});
+            } else {
+                const int stride = words_per_row(job.size);
+                __builtin_memset(canvas, 0, sizeof(std::uint32_t) * static_cast<std::size_t>(job.size * stride));
+                ink_all(BitInk<L>{x, y, canvas, job.size, stride});
+            }
+        });
+}
+
+// Calls play(chooser type) with the fastest way to choose among so many maps.
+template <class L, class Play>
+ONEPFRAC_FN void with_chooser(int num_maps, Play&& play) {
+    if (num_maps == 2) {
+        play.template operator()<ChooseOfTwo<L>>();
+    } else if (num_maps <= 8) {
+        play.template operator()<ChooseOfMany<L, typename L::Table8>>();
     } else {
-        const int stride = words_per_row(job.size);
-        __builtin_memset(canvas, 0, sizeof(std::uint32_t) * static_cast<std::size_t>(job.size * stride));
-        draw(BitInk<L>{x, y, canvas, job.size, stride});
+        play.template operator()<ChooseOfMany<L, typename L::Table16>>();
     }
 }
 
@@ -485,13 +514,8 @@ void render_image(const RenderJob& job, const System& system, const ScratchLayou
                   std::byte* out) {
     auto* canvas = reinterpret_cast<std::uint32_t*>(scratch + layout.canvas_offset);
     auto* texture = reinterpret_cast<std::uint32_t*>(scratch + layout.texture_offset);
-    if (job.num_maps == 2) {
-        draw_points<L, ChooseOfTwo<L>>(job, system, layout, scratch, canvas);
-    } else if (job.num_maps <= 8) {
-        draw_points<L, ChooseOfMany<L, typename L::Table8>>(job, system, layout, scratch, canvas);
-    } else {
-        draw_points<L, ChooseOfMany<L, typename L::Table16>>(job, system, layout, scratch, canvas);
-    }
+    with_chooser<L>(job.num_maps,
+                    [&]<class Chooser>() { draw_points<L, Chooser>(job, system, layout, scratch, canvas); });
 
     const int size = job.size;
     const int stride = words_per_row(size);

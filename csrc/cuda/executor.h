@@ -3,8 +3,10 @@
 
 #include <cstdint>
 
+#include "../density.h"
 #include "../noise_image.h"
 #include "../picture_block.h"
+#include "../scene.h"
 #include "../visual_atom.h"
 
 namespace onepfrac {
@@ -32,7 +34,14 @@ void draw_pictures_cuda(BlockJob job, const Shot* shots, const Film& film, std::
 
 // Images of noise; all arrays are device memory. `job.band_rows` is chosen here.
 void draw_noise_cuda(NoiseJob job, int device, std::uintptr_t stream);
+
 // Draws Visual Atoms, one block each, straight into device memory; `job.atoms` is device memory too.
 void draw_atoms_cuda(const AtomJob& job, int device, std::uintptr_t stream);
+
+// Counts hits, or grades them; all arrays are device memory. `job.points.band_rows` is chosen here.
+void density_cuda(DensityJob job, std::int64_t batch, int device, std::uintptr_t stream);
+
+// Paints scenes; all arrays, the workspace too, are device memory.
+void paint_scenes_cuda(const SceneJob& job, int device, std::uintptr_t stream);
 
 }  // namespace onepfrac

@@ -16,6 +16,10 @@ ATOM_WORDS: int
 MAX_ATOM_VERTICES: int
 MAX_ATOM_LINES: int
 MAX_ATOM_WAVES: int
+SCENE_WORDS: int
+SCENE_OBJECT_WORDS: int
+SCENE_LEVELS: int
+MAX_OBJECTS: int
 
 def philox4x32(key: int, counters: NDArray[np.uint32]) -> NDArray[np.uint32]: ...
 def sincos_turns(turns: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
@@ -29,6 +33,20 @@ def render(
     systems: Any, out: Any, num_maps: int, points: int, pad: int, brush: int, threads: int, simd: str, stream: int
 ) -> None: ...
 def render_host_block(
+    systems: Any,
+    out: Any,
+    num_maps: int,
+    points: int,
+    pad: int,
+    brush: int,
+    threads: int,
+    band_rows: int,
+    reverse: bool,
+) -> None: ...
+def density(
+    systems: Any, out: Any, num_maps: int, points: int, pad: int, brush: int, threads: int, simd: str, stream: int
+) -> None: ...
+def density_host_block(
     systems: Any,
     out: Any,
     num_maps: int,
@@ -133,3 +151,10 @@ def pack_atoms(
 def draw_atoms(atoms: Any, out: Any, max_vertices: int, threads: int, simd: str, stream: int) -> None: ...
 def draw_atoms_host_block(atoms: Any, out: Any, max_vertices: int, threads: int, reverse: bool) -> None: ...
 def atom_polylines(atoms: NDArray[np.uint32], number: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]: ...
+def scene_workspace_bytes(size: int) -> int: ...
+def paint_scenes(
+    pictures: Any, scenes: Any, objects: Any, out: Any, workspace: Any, threads: int, simd: str, stream: int
+) -> None: ...
+def paint_scenes_host_block(
+    pictures: Any, scenes: Any, objects: Any, out: Any, threads: int, reverse: bool
+) -> None: ...

@@ -5,12 +5,22 @@ from onepfrac.augment import Policy
 from onepfrac.camera import picture
 from onepfrac.categories import Categories
 from onepfrac.category_search import search
-from onepfrac.datasets import OFDB, FractalDB, Noise, OnePFrac, SingleImage, VisualAtoms, load_recipe, recipe_of
+from onepfrac.datasets import (
+    OFDB,
+    FractalDB,
+    FractalScenes,
+    Noise,
+    OnePFrac,
+    SingleImage,
+    VisualAtoms,
+    load_recipe,
+    recipe_of,
+)
 from onepfrac.export import Exported, export_images
 from onepfrac.ifs import IFS, sample_ifs
 from onepfrac.liep import LIEP
 from onepfrac.map_style import Images
-from onepfrac.rendering import expand, pack, render, replay
+from onepfrac.rendering import density, expand, pack, render, replay
 from onepfrac.shots import Shots
 from onepfrac.stream import Stream
 from onepfrac.systems import Systems
@@ -22,6 +32,7 @@ __all__ = [
     "Categories",
     "Exported",
     "FractalDB",
+    "FractalScenes",
     "Images",
     "Noise",
     "OnePFrac",
@@ -32,6 +43,7 @@ __all__ = [
     "Systems",
     "VisualAtoms",
     "__version__",
+    "density",
     "expand",
     "export_images",
     "load_recipe",

@@ -86,8 +86,12 @@ class Purpose(IntEnum):
     """Parameters of a category of Visual Atoms; index: class."""
     ATOM_INSTANCE = 32
     """Centre of a Visual Atom; index: the image's key."""
+    SCENE = 35
+    """What a scene holds: number of objects, background and blur; index: key of the image."""
+    SCENE_OBJECT = 36
+    """A scene's objects: flips, colour, place, class and key; index: key of the image."""
     JITTER = 37
-    """How an instance's parameters are changed; index: image number."""
+    """How an instance's parameters are changed; index: image number, or a scene's object's key."""
 
 
 def check_seed(name: str, seed: object) -> int:

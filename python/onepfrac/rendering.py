@@ -21,12 +21,18 @@ from onepfrac.systems import Maps, Seed, Systems, diverges, host_array, pack_wor
 __all__ = [
     "BITS",
     "BRUSHES",
+    "COUNTED_BRUSHES",
     "DTYPES",
+    "GRADES",
+    "HITS",
     "MAX_POINTS",
     "Capabilities",
     "capabilities",
     "check_device",
+    "check_out",
     "check_threads",
+    "density",
+    "device_of",
     "expand",
     "pack",
     "render",
@@ -39,6 +45,8 @@ __all__ = [
 BRUSHES = ("point", "fill", "patch", "patch_fixed")
 DTYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32)  # of pictures
 BITS = torch.int32  # of canvases as bits
+COUNTED_BRUSHES = ("point", "fill", "patch_fixed")  # those of densities: the texture of "patch" belongs to bits
+HITS, GRADES = torch.int32, torch.uint8  # dtypes of densities
 MIN_SIZE, MAX_SIZE = 8, 4096
 MAX_POINTS = 1_000_000_000
 MAX_THREADS = 1024
@@ -117,24 +125,81 @@ def render(
     brush = check_choice("brush", brush, BRUSHES)
     if threads is not None:
         threads = check_threads(threads)
-    where = _device_of(device, out, maps)
-    if isinstance(maps, Systems):
-        if probs is not None or not (isinstance(seed, int) and seed == 0):
-            raise ValueError("probs and seed must not be given beside packed systems, which hold them already")
-        if maps.device != where:
-            raise ValueError(f"maps must be packed for the device {where}, got systems on {maps.device}")
-        systems = maps
-    else:
-        systems = pack(maps, probs, seed, device=where)
+    where = device_of(device, out, maps)
+    systems = _systems_on(where, maps, probs, seed)
     if out is None:
         kind = _check_dtype(dtype)
         out = torch.empty((len(systems), 1, size, _columns(size, kind)), dtype=kind, device=where)
     else:
         bits = str(getattr(out, "dtype", "")).split(".")[-1] == "int32"
         columns = _columns(size, BITS if bits else torch.uint8)
-        _check_out(out, (len(systems), 1, size, columns), dtype, where)
+        check_out(out, (len(systems), 1, size, columns), dtype, where)
     draw_into = torch.ops.onepfrac.draw_into if torch.compiler.is_compiling() else _draw_into
     draw_into(systems.words, out, systems.num_maps, points, pad, brush, threads)
+    return out
+
+
+def density(
+    maps: Maps | Systems,
+    probs: ArrayLike | torch.Tensor | None = None,
+    *,
+    points: int = 100_000,
+    size: int = 256,
+    pad: int = 0,
+    brush: str = "point",
+    seed: Seed = 0,
+    threads: int | None = None,
+    device: str | int | torch.device | None = None,
+    dtype: torch.dtype | None = None,
+    out: Any = None,
+) -> Any:
+    """Count the hits of each pixel: how many of a picture's points ink it.
+
+    Orbits, bounds and pixels are those of `render`, so that the pixels with a hit are those that `render` inks for the
+    same arguments. A brush adds one hit to each pixel that it covers.
+
+    Parameters
+    ----------
+    maps, probs, points, size, pad, seed, threads, device
+        As in `render`.
+    brush
+        ``"point"``, ``"fill"`` (3x3) or ``"patch_fixed"`` (one random 3x3 mask an image).
+    dtype
+        torch.int32 (default) for hits. Or torch.uint8 for grades: 0 where nothing fell, else
+        ``max(1, floor(255 hits / most))``, ``most`` being the most hits of a pixel of that picture.
+    out
+        Where to write: a C-contiguous array (B, 1, size, size) of torch, NumPy, CuPy or any library with DLPack.
+
+    Returns
+    -------
+    torch.Tensor
+        (B, 1, size, size); ``out`` itself where it was given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `render`.
+
+    References
+    ----------
+    Anderson and Farrell, "Improving Fractal Pre-training", WACV 2022, section 3.2: pictures graded by density.
+    """
+    points = check_int("points", points, 1, MAX_POINTS)
+    size = check_int("size", size, MIN_SIZE, MAX_SIZE)
+    pad = check_int("pad", pad, 0, (size - 1) // 2)
+    brush_number = BRUSHES.index(check_choice("brush", brush, COUNTED_BRUSHES))
+    threads = check_threads(threads)
+    where = device_of(device, out, maps)
+    systems = _systems_on(where, maps, probs, seed)
+    shape = (len(systems), 1, size, size)
+    if out is None:
+        out = torch.empty(shape, dtype=_check_dtype(HITS if dtype is None else dtype, (GRADES, HITS)), device=where)
+    else:
+        check_out(out, shape, dtype, where, (GRADES, HITS))
+    if len(systems):
+        _C.density(
+            systems.words, out, systems.num_maps, points, pad, brush_number, threads, simd_cap(), stream_of(where)
+        )
     return out
 
 
@@ -220,7 +285,7 @@ def pack(
     TypeError, ValueError
         As `render`.
     """
-    where = _device_of(device, None, maps)
+    where = device_of(device, None, maps)
     if not torch.compiler.is_compiling():
         words, num_maps = pack_words(maps, probs, seed)
         return Systems(to_device(torch.from_numpy(words.view(np.int32)), where), num_maps)
@@ -380,7 +445,21 @@ def capabilities() -> Capabilities:
     return Capabilities(_C.FORMAT_VERSION, tuple(_C.simd_levels()), _C.CUDA_ARCHS, _C.cuda_device_count())
 
 
-def _device_of(device: str | int | torch.device | None, out: Any, maps: Any) -> torch.device:
+def _systems_on(
+    where: torch.device, maps: Maps | Systems, probs: ArrayLike | torch.Tensor | None, seed: Seed
+) -> Systems:
+    """Return the systems of a call, packed, on the device that draws."""
+    if not isinstance(maps, Systems):
+        return pack(maps, probs, seed, device=where)
+    if probs is not None or not (isinstance(seed, int) and seed == 0):
+        raise ValueError("probs and seed must not be given beside packed systems, which hold them already")
+    if maps.device != where:
+        raise ValueError(f"maps must be packed for the device {where}, got systems on {maps.device}")
+    return maps
+
+
+def device_of(device: str | int | torch.device | None, out: Any, maps: Any) -> torch.device:
+    """Return where to work: ``device``, else where ``out`` is, else where ``maps`` are, else the CPU."""
     if device is not None:
         return check_device("device", device)
     for array in (out, maps):
@@ -401,13 +480,26 @@ def _check_dtype(dtype: torch.dtype | None, legal: tuple[torch.dtype, ...] = (*D
     if dtype is None:
         return torch.uint8
     if dtype not in legal:
-        names = f"{', '.join(map(str, legal[:-1]))} or {legal[-1]}"
-        raise (ValueError if isinstance(dtype, torch.dtype) else TypeError)(f"dtype must be {names}, got {dtype!r}")
+        error = ValueError if isinstance(dtype, torch.dtype) else TypeError
+        raise error(f"dtype must be {_listed(legal)}, got {dtype!r}")
     return dtype
 
 
-def _check_out(out: Any, shape: tuple[int, ...], dtype: torch.dtype | None, where: torch.device) -> None:
-    """Refuse an ``out`` that cannot take the result; what remains (contiguity, being writable) the core refuses."""
+def _listed(dtypes: tuple[torch.dtype, ...]) -> str:
+    return " or ".join([*filter(None, [", ".join(map(str, dtypes[:-1]))]), str(dtypes[-1])])
+
+
+def check_out(
+    out: Any,
+    shape: tuple[int, ...],
+    dtype: torch.dtype | None,
+    where: torch.device,
+    legal: tuple[torch.dtype, ...] = (*DTYPES, BITS),
+) -> None:
+    """Refuse an ``out`` that cannot take the result; what remains (contiguity, being writable) the core refuses.
+
+    It must have ``dtype``, or any legal one where that is None.
+    """
     if isinstance(out, torch.Tensor):
         actual: torch.device | None = out.device
         kind: Any = out.dtype
@@ -417,7 +509,7 @@ def _check_out(out: Any, shape: tuple[int, ...], dtype: torch.dtype | None, wher
             raise ValueError(f"out must be contiguous, got strides {tuple(out.stride())}")
     elif isinstance(out, np.ndarray):
         actual = torch.device("cpu")
-        kind = {str(kind).removeprefix("torch."): kind for kind in (*DTYPES, BITS)}.get(out.dtype.name, out.dtype)
+        kind = {str(kind).removeprefix("torch."): kind for kind in legal}.get(out.dtype.name, out.dtype)
         if not out.flags.writeable:
             raise ValueError("out must be writable, got a read-only array")
         if not out.flags.c_contiguous:
@@ -425,14 +517,14 @@ def _check_out(out: Any, shape: tuple[int, ...], dtype: torch.dtype | None, wher
         if not out.dtype.isnative:
             raise ValueError(f"out must be in the machine's byte order, got {out.dtype.str}")
     elif hasattr(out, "__dlpack__") and hasattr(out, "shape"):
-        _check_out(torch.utils.dlpack.from_dlpack(out), shape, dtype, where)  # shares the memory
+        check_out(torch.utils.dlpack.from_dlpack(out), shape, dtype, where, legal)  # shares the memory
         return
     else:
         raise TypeError(f"out must be an array of torch, NumPy or a library with DLPack, got {type(out).__name__}")
     if tuple(out.shape) != shape:
         raise ValueError(f"out must have the shape {shape}, got {tuple(out.shape)}")
-    if kind not in (*DTYPES, BITS) or (dtype is not None and kind is not _check_dtype(dtype)):
-        wanted = "torch.uint8, float16, bfloat16, float32 or int32" if dtype is None else str(dtype)
+    if kind not in legal or (dtype is not None and kind is not _check_dtype(dtype, legal)):
+        wanted = _listed(legal) if dtype is None else str(dtype)
         raise ValueError(f"out must have the dtype {wanted}, got {kind}")
     if actual != where:
         raise ValueError(f"out must be on the device {where}, got {actual}")

@@ -8,6 +8,7 @@ import re
 from dataclasses import MISSING, fields
 
 from onepfrac.datasets.fractal_db import FractalDB
+from onepfrac.datasets.fractal_scenes import FractalScenes
 from onepfrac.datasets.noise import Noise
 from onepfrac.datasets.ofdb import OFDB
 from onepfrac.datasets.one_p_frac import OnePFrac
@@ -20,6 +21,7 @@ __all__ = [
     "OFDB",
     "RECIPES",
     "FractalDB",
+    "FractalScenes",
     "Noise",
     "OnePFrac",
     "Recipe",
@@ -29,7 +31,7 @@ __all__ = [
     "recipe_of",
 ]
 
-_KINDS: tuple[type[Recipe], ...] = (OnePFrac, FractalDB, OFDB, VisualAtoms, Noise, SingleImage)
+_KINDS: tuple[type[Recipe], ...] = (OnePFrac, FractalDB, OFDB, VisualAtoms, FractalScenes, Noise, SingleImage)
 
 RECIPES: dict[str, type[Recipe]] = {kind.dataset: kind for kind in _KINDS}
 """All recipes by the name in their JSON text."""

@@ -1,0 +1,11 @@
+#include "lanes_avx2.h"
+#include "scene_executor.h"
+
+namespace onepfrac {
+
+void paint_scene_avx2(const SceneJob& job, std::int64_t image, unsigned char* memory) {
+    OneThread thread;
+    paint_scene<Avx2Lanes>(thread, job, image, memory);
+}
+
+}  // namespace onepfrac
