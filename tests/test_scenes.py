@@ -309,7 +309,7 @@ def test_every_field_changes_the_fingerprint() -> None:
 
 
 def test_the_systems_are_those_of_the_release() -> None:
-    recipe = FractalScenes(400, 1)
+    recipe = FractalScenes(400, instances=1)
     maps, counts = recipe.systems
     assert maps.shape == (400, 7, 2, 3)
     assert np.abs(np.bincount(counts, minlength=8)[2:] / 400 - 1 / 6).max() < 4.5 * np.sqrt(0.14 / 400)
@@ -322,7 +322,7 @@ def test_the_systems_are_those_of_the_release() -> None:
     assert place.max() <= 1 + 1e-9
     assert place.mean() == pytest.approx(0.5, abs=4.5 / np.sqrt(12 * 400))
     assert np.array_equal(
-        FractalScenes(10, 1).systems[0], maps[:10]
+        FractalScenes(10, instances=1).systems[0], maps[:10]
     )  # a class's system does not depend on their number
 
 
@@ -336,7 +336,7 @@ def test_the_maps_beyond_a_systems_own_change_nothing() -> None:
 
 
 def test_jitter_scales_one_map_and_keeps_contractions() -> None:
-    recipe = FractalScenes(300, 20)
+    recipe = FractalScenes(300, instances=20)
     plan = recipe.plan(np.arange(2000))
     there = plan.classes >= 0
     object_keys = draw_object_keys(recipe.seed, plan.seeds, 5)[there]
@@ -391,7 +391,7 @@ def test_more_images_than_are_painted_at_a_time_are_the_same(monkeypatch: pytest
 
 
 def test_instances_of_a_class_differ_and_one_object_alone_has_its_class() -> None:
-    recipe = FractalScenes(4, 3, canvas=48, points=2000, objects=(1, 1), background=False, blur=0)
+    recipe = FractalScenes(4, instances=3, canvas=48, points=2000, objects=(1, 1), background=False, blur=0)
     plan = recipe.plan_images(np.arange(12))
     assert np.array_equal(plan.classes, plan.labels[:, None])
     images = recipe.draw(plan, CPU)
@@ -547,6 +547,6 @@ def test_more_scenes_than_the_workspace_holds_are_painted_alike(monkeypatch: pyt
 
 @pytest.mark.gpu
 def test_the_recipe_draws_the_same_on_the_gpu() -> None:
-    recipe = FractalScenes(20, 10, points=20_000)
+    recipe = FractalScenes(20, instances=10, points=20_000)
     plan = recipe.plan(np.arange(50))
     assert torch.equal(recipe.draw(plan, torch.device("cuda")).cpu(), recipe.draw(plan, CPU))
