@@ -15,9 +15,10 @@ from numpy.typing import ArrayLike
 
 from onepfrac.augment import Policy
 from onepfrac.camera import Film, take_planes
+from onepfrac.checks import check_int
 from onepfrac.draws import FORMAT_VERSION
 from onepfrac.files import canonical_json, parse_json_object, write_text
-from onepfrac.plan import MAX_IMAGES, Plan, check_images, check_samples, image_seeds, images_of
+from onepfrac.plan import MAX_IMAGES, MAX_SAMPLE, Plan, check_images, check_samples, image_seeds, images_of
 from onepfrac.shots import Shots
 from onepfrac.stream import Stream
 
@@ -104,10 +105,11 @@ class Recipe(ABC):
         draws
             As in `plan`; with ``"fresh"``, image i of an epoch is sample ``epoch * num_images + i``.
         epoch
-            From 0; decides fresh draws and augmentation.
+            From 0, such that samples stay below 2**62; decides fresh draws and augmentation.
         """
         numbers = check_images(images, self.num_images)
-        samples = check_samples(numbers + epoch * self.num_images)
+        epoch = check_int("epoch", epoch, 0, MAX_SAMPLE // self.num_images - 1)
+        samples = numbers + epoch * self.num_images
         return self._plan(
             Plan(image_seeds(self.seed, draws, numbers, samples), numbers // self.num_instances, numbers, samples)
         )
