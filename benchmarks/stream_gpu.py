@@ -3,7 +3,8 @@
     python benchmarks/stream_gpu.py            # a table, and benchmarks/results/stream_gpu.json
     python benchmarks/stream_gpu.py --smoke    # seconds; writes nothing
 
-Each row takes batches of ``stream`` one after the other, as a training loop does, and does nothing with them. With
+First 1p-frac under several augmentations and dtypes, then every dataset under crops and flips with fresh draws. Each
+row takes batches of ``stream`` one after the other, as a training loop does, and does nothing with them. With
 fixed draws the canvases lie on the device as bits; with fresh draws each image is drawn and photographed by one kernel.
 Before a row is timed its first batch is compared with the CPU's, bit for bit. Beside the rate stand what the host takes
 for an image (the plan and its way to the device; where that is more than the rate's inverse, the host is the limit) and
@@ -19,23 +20,39 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from timing import spread, write
 
 import onepfrac
 from onepfrac import _C
+from onepfrac.datasets import RECIPES, Recipe
 
 SIZE, BATCH, CLASSES = 224, 1024, 1000
-ROWS: tuple[tuple[str | None, str, torch.dtype, bool], ...] = (  # augmentation, draws, dtype, channels last
-    ("deit", "fixed", torch.bfloat16, False),
-    ("deit", "fresh", torch.bfloat16, False),
-    ("deit", "fixed", torch.bfloat16, True),
-    ("deit", "fixed", torch.float32, False),
-    ("deit", "fixed", torch.uint8, False),
-    ("crop-flip", "fixed", torch.bfloat16, False),
-    ("crop-flip", "fresh", torch.bfloat16, False),
-    (None, "fixed", torch.bfloat16, False),
+# Dataset, augmentation, draws, dtype, channels last.
+ROWS: tuple[tuple[str, str | None, str, torch.dtype, bool], ...] = (
+    ("OnePFrac", "deit", "fixed", torch.bfloat16, False),
+    ("OnePFrac", "deit", "fresh", torch.bfloat16, False),
+    ("OnePFrac", "deit", "fixed", torch.bfloat16, True),
+    ("OnePFrac", "deit", "fixed", torch.float32, False),
+    ("OnePFrac", "deit", "fixed", torch.uint8, False),
+    ("OnePFrac", "crop-flip", "fixed", torch.bfloat16, False),
+    ("OnePFrac", "crop-flip", "fresh", torch.bfloat16, False),
+    ("OnePFrac", None, "fixed", torch.bfloat16, False),
+    ("FractalDB", "crop-flip", "fresh", torch.bfloat16, False),
+    ("VisualAtoms", "crop-flip", "fresh", torch.bfloat16, False),
+    ("FractalScenes", "crop-flip", "fresh", torch.bfloat16, False),
+    ("Noise", "crop-flip", "fresh", torch.bfloat16, False),
+    ("SingleImage", "crop-flip", "fresh", torch.bfloat16, False),
 )
+
+
+def recipe_of(dataset: str, classes: int) -> Recipe:
+    """Return the default recipe of a dataset; of one image, that of gray ramps: its content does not matter here."""
+    if dataset == "SingleImage":
+        ramps = np.add.outer(np.arange(512), np.arange(512) * 2).astype(np.uint8)
+        return onepfrac.SingleImage.from_photo(ramps, canny=False, num_classes=classes)
+    return RECIPES[dataset](num_classes=classes)
 
 
 def images_a_second(call: Callable[[], object], images: int, calls: int) -> dict[str, float]:
@@ -55,9 +72,11 @@ def images_a_second(call: Callable[[], object], images: int, calls: int) -> dict
     return spread(rates)
 
 
-def measure(augment: str | None, draws: str, dtype: torch.dtype, channels_last: bool, smoke: bool) -> dict[str, Any]:
+def measure(
+    dataset: str, augment: str | None, draws: str, dtype: torch.dtype, channels_last: bool, smoke: bool
+) -> dict[str, Any]:
     """One row."""
-    recipe = onepfrac.OnePFrac(num_classes=CLASSES if not smoke else 16)
+    recipe = recipe_of(dataset, 16 if smoke else CLASSES if dataset == "OnePFrac" else 100)
     settings: dict[str, Any] = {"size": SIZE, "augment": augment, "draws": draws, "dtype": dtype}
     few = 64
     compared = [
@@ -74,6 +93,7 @@ def measure(augment: str | None, draws: str, dtype: torch.dtype, channels_last: 
     rates = {"stream": images_a_second(lambda: next(batches), batch, 3 if smoke else 15)}
     stall = statistics.median(_host_seconds(lambda: next(batches), 3 if smoke else 15))
     return {
+        "dataset": dataset,
         "augment": augment,
         "draws": draws,
         "dtype": str(dtype).removeprefix("torch."),
@@ -106,9 +126,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = [measure(*row, options.smoke) for row in (ROWS[:2] if options.smoke else ROWS)]
     print("images/s (median); host us an image; share of the bytes that can be written")
     for row in rows:
-        name = f"{row['augment'] or 'none'} {row['draws']} {row['dtype']}{' channels last' * row['channels_last']}"
+        name = f"{row['dataset']} {row['augment'] or 'none'} {row['draws']} {row['dtype']}{' channels last' * row['channels_last']}"
         rate = row["images_a_second"]["stream"]["median"]
-        print(f"  {name:40s} {rate:12,.0f} {row['host_us_an_image']:8.2f} {row['of_bytes_written']:8.0%}")
+        print(f"  {name:48s} {rate:12,.0f} {row['host_us_an_image']:8.2f} {row['of_bytes_written']:8.0%}")
     if not options.smoke:
         write("stream_gpu", {"size": SIZE, "rows": rows})
     return 0

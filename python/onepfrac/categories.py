@@ -6,6 +6,7 @@ line a map with ``a,b,c,d,e,f,p`` of ``x' = a x + b y + e``, ``y' = c x + d y + 
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -121,7 +122,7 @@ class Categories(Sequence[IFS]):
     def load(cls, path: str | os.PathLike[str]) -> Categories:
         """Read a JSON file that `save` or ``onepfrac search`` wrote, or a folder of CSV files as published.
 
-        Categories of a folder are its files ``<number>.csv`` in the order of their names.
+        Categories of a folder are its files ``<number>.csv`` in the order of their numbers.
 
         Raises
         ------
@@ -133,7 +134,9 @@ class Categories(Sequence[IFS]):
         path = Path(path)
         if not path.is_dir():
             return cls._from_fields(read_json_object(path, MAX_CATEGORIES_BYTES), str(path))
-        files = sorted(entry for entry in path.iterdir() if _CSV_NAME.fullmatch(entry.name))
+        files = [entry for entry in path.iterdir() if _CSV_NAME.fullmatch(entry.name)]
+        # Not by names: the hundred thousandth has six digits.
+        files.sort(key=lambda entry: (int(entry.stem), entry.name))
         if not files:
             raise ValueError(f"{path} must hold files such as 00000.csv, got none")
         return cls([_read_csv(file) for file in files])
@@ -204,14 +207,18 @@ def _read_csv(path: Path) -> IFS:
             row = [float(field) for field in line.split(",")]
         except ValueError:
             row = []
-        if len(row) != 7:
-            raise ValueError(f"{path}, line {number}: must be seven numbers a,b,c,d,e,f,p, got {line!r:.80}")
+        if len(row) != 7 or not all(map(math.isfinite, row)):
+            raise ValueError(f"{path}, line {number}: must be seven finite numbers a,b,c,d,e,f,p, got {line!r:.80}")
         rows.append(row)
     if not 1 <= len(rows) <= MAX_MAPS:
         raise ValueError(f"{path} must hold 1..{MAX_MAPS} lines, got {len(rows)}")
     table = np.array(rows)
     maps = np.concatenate([table[:, :4].reshape(-1, 2, 2), table[:, 4:6, None]], axis=2)
     try:
-        return IFS(maps, table[:, 6])
+        ifs = IFS(maps, table[:, 6])
+        away = diverges(ifs)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{path}: {error}") from error
+    if away.any():  # told here, where the file is known
+        raise ValueError(f"{path}: must not run away to infinity: its orbits do")
+    return ifs

@@ -44,7 +44,7 @@ class Rule:
         [(5 + N) / 2, (6 + N) / 2], translations uniform in [-1, 1) (Anderson and Farrell, "Improving fractal
         pre-training", WACV 2022).
     min_maps, max_maps
-        N is uniform in min_maps .. max_maps; 1 <= min_maps <= max_maps <= 16.
+        N is uniform in min_maps .. max_maps; 1 <= min_maps <= max_maps <= 16, with ``"sigma"`` 2 <= min_maps.
     fill
         A candidate is kept if at least this share of its picture is inked, 0..1.
     points, size, pad
@@ -65,10 +65,12 @@ class Rule:
     pad: int = 6
 
     def __post_init__(self) -> None:
+        # One contraction's sigma-factor is 3 at most, below the interval that "sigma" asks for.
+        fewest = 2 if self.sampling == "sigma" else 1
         checked = {
             "sampling": check_choice("sampling", self.sampling, SAMPLINGS),
-            "max_maps": check_int("max_maps", self.max_maps, 1, MAX_MAPS),
-            "min_maps": check_int("min_maps", self.min_maps, 1, self.max_maps),
+            "max_maps": check_int("max_maps", self.max_maps, fewest, MAX_MAPS),
+            "min_maps": check_int("min_maps", self.min_maps, fewest, self.max_maps),
             "fill": check_float("fill", self.fill, 0.0, 1.0),
             "points": check_int("points", self.points, 1, MAX_POINTS),
             "size": check_int("size", self.size, 8, 4096),
@@ -143,7 +145,7 @@ class Search:
         tried = [
             (category, int(self.attempts[category]) + later)
             for category in waiting[:_CANDIDATES]
-            for later in range(each)
+            for later in range(min(each, MAX_ATTEMPTS - int(self.attempts[category])))
         ]
         candidates = [self.rule.candidate(self.seed, *place) for place in tried]
         legal = [place for place, candidate in enumerate(candidates) if candidate is not None]
@@ -185,7 +187,8 @@ class Search:
         progress
             Called after each step with the number of categories found in it.
         path
-            What is found so far is written here every few seconds, and removed at the end; see `resume`.
+            What is found so far is written here every few seconds, and on Ctrl-C; see `resume`. The caller removes it
+            when the result is safe.
         """
         check_threads(threads)
         where = check_device("device", device)
@@ -225,8 +228,16 @@ class Search:
         if not len(systems) == len(attempts) == self.num_categories:
             raise ValueError(f"{path}: systems and attempts must have {self.num_categories} entries")
         counts = [check_int(f"{path}: attempts[{i}]", value, 0, MAX_ATTEMPTS) for i, value in enumerate(attempts)]
-        known = iter(Categories([s for s in systems if s is not None])) if any(s is not None for s in systems) else None
-        self.systems = [None if system is None or known is None else next(known) for system in systems]
+        places = [place for place, system in enumerate(systems) if system is not None]
+        known: list[IFS | None] = [None] * self.num_categories
+        if places:
+            try:
+                found = Categories([systems[place] for place in places])
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"{path}: among its systems, {error}") from error
+            for place, system in zip(places, found, strict=True):
+                known[place] = system
+        self.systems = known
         self.attempts = np.array(counts, np.int64)
 
     def about(self) -> dict[str, object]:

@@ -107,7 +107,7 @@ def jittered(
     """Change one map of each system as Anderson and Farrell do.
 
     At most four draws a system; the first with which no singular value exceeds 1 is taken, else the system stays as it
-    is. So do systems with a map that expands.
+    is. So do systems with a map that expands, unless it is their only one and the change makes it contract.
 
     Parameters
     ----------

@@ -15,10 +15,11 @@ from numpy.typing import ArrayLike
 
 from onepfrac.augment import Policy
 from onepfrac.camera import Film, take_planes
+from onepfrac.checks import check_int
 from onepfrac.draws import FORMAT_VERSION
 from onepfrac.files import canonical_json, parse_json_object, write_text
 from onepfrac.map_style import Images
-from onepfrac.plan import MAX_IMAGES, Plan, check_images, check_samples, image_seeds, images_of
+from onepfrac.plan import MAX_IMAGES, MAX_SAMPLE, Plan, check_images, check_samples, image_seeds, images_of
 from onepfrac.shots import Shots
 from onepfrac.stream import Stream
 
@@ -105,10 +106,11 @@ class Recipe(ABC):
         draws
             As in `plan`; with ``"fresh"``, image i of an epoch is sample ``epoch * num_images + i``.
         epoch
-            From 0; decides fresh draws and augmentation.
+            From 0, such that samples stay below 2**62; decides fresh draws and augmentation.
         """
         numbers = check_images(images, self.num_images)
-        samples = check_samples(numbers + epoch * self.num_images)
+        epoch = check_int("epoch", epoch, 0, MAX_SAMPLE // self.num_images - 1)
+        samples = numbers + epoch * self.num_images
         return self._plan(
             Plan(image_seeds(self.seed, draws, numbers, samples), numbers // self.num_instances, numbers, samples)
         )
