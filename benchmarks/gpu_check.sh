@@ -41,7 +41,8 @@ if command -v compute-sanitizer >/dev/null; then
     for tool in memcheck racecheck initcheck synccheck; do
         step "$tool" 240 compute-sanitizer --tool "$tool" --error-exitcode 9 \
             python -m pytest -q -m gpu -p no:cacheprovider tests/test_rendering.py tests/test_camera.py \
-            -k "current_stream or end_alike or drawn_on_the_way or shrink_far"
+            tests/test_visual_atoms.py tests/test_noise.py tests/test_density.py tests/test_scenes.py \
+            -k "current_stream or end_alike or drawn_on_the_way or shrink_far or bits_of_the_cpu or as_the_cpu_does"
     done
 else
     summary+=("sanitizers   absent (compute-sanitizer is not on PATH)")

@@ -126,7 +126,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = [measure(*row, options.smoke) for row in (ROWS[:2] if options.smoke else ROWS)]
     print("images/s (median); host us an image; share of the bytes that can be written")
     for row in rows:
-        name = f"{row['dataset']} {row['augment'] or 'none'} {row['draws']} {row['dtype']}{' channels last' * row['channels_last']}"
+        name = f"{row['dataset']} {row['augment'] or 'none'} {row['draws']} {row['dtype']}"
+        name += " channels last" * row["channels_last"]
         rate = row["images_a_second"]["stream"]["median"]
         print(f"  {name:48s} {rate:12,.0f} {row['host_us_an_image']:8.2f} {row['of_bytes_written']:8.0%}")
     if not options.smoke:
