@@ -22,6 +22,7 @@ import pytest
 import torch
 import tqdm
 import webdataset
+from family import SMALL
 from kinds import Colour, Gray, Many, Scenes, small
 from PIL import Image
 from test_cli import error_of, help_of
@@ -98,6 +99,15 @@ def test_webdataset_reads_the_canvases_with_their_labels_in_order(recipe: Recipe
             assert "cls" not in sample
         else:
             assert sample["cls"] == number // recipe.num_instances
+
+
+@pytest.mark.parametrize("recipe", SMALL.values(), ids=SMALL)
+def test_every_dataset_can_be_exported(recipe: Recipe, tmp_path: Path) -> None:
+    run(tmp_path, "webdataset", recipe)
+    samples = list(webdataset.WebDataset(sorted(map(str, tmp_path.glob("*.tar"))), shardshuffle=False).decode("pil"))
+    assert len(samples) == recipe.num_images
+    for sample, canvas in zip(samples, canvases(recipe), strict=True):
+        assert torch.equal(pil_to_tensor(sample["png"].convert("RGB")), canvas.expand(3, -1, -1))
 
 
 @pytest.mark.parametrize("format", FORMATS)
