@@ -400,7 +400,7 @@ def test_instances_of_a_class_differ_and_one_object_alone_has_its_class() -> Non
     assert 0.5 < black < 1
 
 
-GOLDEN_RECIPE = "10c1be256abc32e5"
+GOLDEN_RECIPE = "c0d9e4dbfcb59e39"
 
 
 def test_golden_images_of_the_recipe_of_format_1() -> None:
