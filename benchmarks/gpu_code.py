@@ -35,8 +35,8 @@ ROWS = 4  # of taps, an iteration of a loop
 PICTURE = 224  # pixels of the pictures whose memory is told
 KERNELS = {  # those for two maps, and for bits; Visual Atoms, of which no loop is counted
     "render": "13render_kernelILi2E",
-    "count hits": "count_hits_kernelILi2E",
-    "grade hits": "grade_hits_kernelILi2E",
+    "count hits": "count_hits_kernel",
+    "grade hits": "grade_hits_kernel",
     "draw pictures": "draw_pictures_kernelILi2E",
     "take pictures": "take_pictures_kernelINS_9BlockBits",
     "draw atoms": "draw_atoms_kernel",

@@ -119,19 +119,16 @@ void density_host_block(const DensityJob& job, std::int64_t batch, int threads, 
     const IeeeArithmetic ieee;
     SerialThreads serial{threads, reverse};
     const BlockJob& points = job.points;
-    const auto draw = [&]<int kMaps>(std::int64_t image) {
+    for (std::int64_t image = 0; image < batch; ++image) {
         PoisonedMemory memory(density_memory_bytes(points.size, points.band_rows));
         auto& block = memory.at<DensityMemory>(0);
         if (job.graded) {
-            grade_hits_block<kMaps>(serial, job, image, block);
-            return;
+            grade_hits_block<0>(serial, job, image, block);
+            continue;
         }
         for (int band = 0; band * points.band_rows < points.size; ++band) {
-            count_hits_block<kMaps>(serial, job, image, band, block);
+            count_hits_block<0>(serial, job, image, band, block);
         }
-    };
-    for (std::int64_t image = 0; image < batch; ++image) {
-        points.num_maps == 2 ? draw.template operator()<2>(image) : draw.template operator()<0>(image);
     }
 }
 

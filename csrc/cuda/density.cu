@@ -11,20 +11,18 @@ namespace onepfrac {
 
 namespace {
 
-template <int kMaps>
+// For any number of maps: kernels for two would double the time that this file takes to compile, 40 s an architecture.
 __global__ void __launch_bounds__(kOrbits, 4) count_hits_kernel(const DensityJob job) {
     extern __shared__ uint4 shared[];
     BlockThreads threads;
-    count_hits_block<kMaps>(threads, job, static_cast<std::int64_t>(blockIdx.x), static_cast<int>(blockIdx.y),
-                            *reinterpret_cast<DensityMemory*>(shared));
+    count_hits_block<0>(threads, job, static_cast<std::int64_t>(blockIdx.x), static_cast<int>(blockIdx.y),
+                        *reinterpret_cast<DensityMemory*>(shared));
 }
 
-template <int kMaps>
 __global__ void __launch_bounds__(kOrbits, 4) grade_hits_kernel(const DensityJob job) {
     extern __shared__ uint4 shared[];
     BlockThreads threads;
-    grade_hits_block<kMaps>(threads, job, static_cast<std::int64_t>(blockIdx.x),
-                            *reinterpret_cast<DensityMemory*>(shared));
+    grade_hits_block<0>(threads, job, static_cast<std::int64_t>(blockIdx.x), *reinterpret_cast<DensityMemory*>(shared));
 }
 
 }  // namespace
@@ -34,13 +32,11 @@ void density_cuda(DensityJob job, std::int64_t batch, int device, std::uintptr_t
     const OnDevice on_device(device);
     const BlockLayout layout = density_layout(job.points.size, block_limit(device));
     job.points.band_rows = layout.band_rows;
-    const bool two = job.points.num_maps == 2;
     const auto blocks = static_cast<unsigned>(batch);
     if (job.graded) {
-        launch(two ? grade_hits_kernel<2> : grade_hits_kernel<0>, dim3(blocks), layout.bytes, stream, job);
+        launch(grade_hits_kernel, dim3(blocks), layout.bytes, stream, job);
     } else {
-        launch(two ? count_hits_kernel<2> : count_hits_kernel<0>, dim3(blocks, static_cast<unsigned>(layout.bands)),
-               layout.bytes, stream, job);
+        launch(count_hits_kernel, dim3(blocks, static_cast<unsigned>(layout.bands)), layout.bytes, stream, job);
     }
 }
 

@@ -61,7 +61,9 @@ class Categories(Sequence[IFS]):
 
     @classmethod
     def of(cls, systems: object) -> Categories:
-        """Return categories as they are, or make them of a sequence of systems."""
+        """Return categories as they are, read them from a path (see `load`), or make them of a sequence of systems."""
+        if isinstance(systems, (str, os.PathLike)):
+            return cls.load(systems)
         return systems if isinstance(systems, Categories) else cls(systems)
 
     def __len__(self) -> int:

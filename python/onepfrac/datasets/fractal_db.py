@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +26,8 @@ __all__ = ["CategoryRecipe", "FractalDB"]
 
 MAX_INSTANCES = 1_000_000
 
+_Self = TypeVar("_Self", bound="CategoryRecipe")
+
 
 @dataclass(frozen=True)
 class CategoryRecipe(Recipe):
@@ -41,7 +44,7 @@ class CategoryRecipe(Recipe):
     canvas: int = 362
     pad: int = 6
     brush: str = "patch"
-    categories: Categories | None = None
+    categories: Categories | str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         set_field = object.__setattr__
@@ -62,7 +65,11 @@ class CategoryRecipe(Recipe):
     @cached_property
     def systems(self) -> Categories:
         """The systems of the categories: those given, or found by a search when first asked for."""
-        return search(self.num_classes, self.seed, self._rule) if self.categories is None else self.categories
+        return (
+            search(self.num_classes, self.seed, self._rule)
+            if self.categories is None
+            else Categories.of(self.categories)
+        )
 
     def draw(
         self, plan: SystemsPlan, device: torch.device, threads: int | None = None, bits: bool = False
@@ -86,6 +93,13 @@ class CategoryRecipe(Recipe):
     def _stacked(self) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
         """The systems of the categories with one N, float32 (L, N, 2, 3) and float64 (L, N)."""
         return stack_systems(self.systems.systems)
+
+    @classmethod
+    def from_fields(cls: type[_Self], values: dict[str, object], name: str) -> _Self:
+        """Make the recipe from a parsed JSON object; its categories are systems, never a path to be read."""
+        if isinstance(values.get("categories"), str):
+            raise TypeError(f"{name}: categories must be a list of systems, got a string")
+        return super().from_fields(values, name)  # type: ignore[misc]
 
     def _to_json(self, field: str) -> object:
         value = super()._to_json(field)
@@ -122,7 +136,8 @@ class FractalDB(CategoryRecipe):
     strength
         Of the weightings, 0..0.5: their factors are 1 - 2 s, 1 - s, 1 + s and 1 + 2 s.
     categories
-        `onepfrac.Categories`, as many as ``num_classes``, in place of a search.
+        `onepfrac.Categories`, or the path that they are read from, as many as ``num_classes``, in place of a search;
+        the recipe holds the systems themselves.
 
     Raises
     ------

@@ -29,7 +29,8 @@ class OFDB(CategoryRecipe):
     points, canvas, pad, brush
         How a picture is drawn: points of the chaos game, canvas and border in pixels, and what one point inks.
     categories
-        `onepfrac.Categories`, as many as ``num_classes``, in place of a search.
+        `onepfrac.Categories`, or the path that they are read from, as many as ``num_classes``, in place of a search;
+        the recipe holds the systems themselves.
 
     Raises
     ------
