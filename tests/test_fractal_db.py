@@ -550,7 +550,7 @@ def test_a_system_that_no_draw_lets_contract_stays_as_it_is() -> None:
     for kind in ("scale", "svd", "sval"):
         _, _, which, _ = changes_of(kind, np.arange(500), expanding)
         assert (which == -1).all()
-    zero = Categories([IFS(np.zeros((2, 2, 3)) + [[[0, 0, 1], [0, 0, 0]]], [0.5, 0.5])])
+    zero = Categories([IFS(np.array([[[0.0, 0, 1], [0, 0, 0]], [[0, 0, 0], [0, 0, 0]]]), [0.5, 0.5])])
     for kind in ("svd", "sval"):
         _, after, _, _ = changes_of(kind, np.arange(50), zero)
         assert np.isfinite(after).all()
