@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 from collections.abc import Callable, Iterator
@@ -23,7 +24,7 @@ from timm.data.auto_augment import solarize_add
 import onepfrac
 from onepfrac import _C, OnePFrac, sample_ifs
 from onepfrac.augment import resolve_policy
-from onepfrac.camera import INTERPOLATIONS, Film, draw_pictures, normal_levels, pack_shots, take_pictures
+from onepfrac.camera import INTERPOLATIONS, Film, draw_pictures, normal_levels, pack_shots, take_pictures, take_planes
 from onepfrac.rendering import BITS, BRUSHES, DTYPES, render
 from onepfrac.shots import MAX_STEPS, MAX_WINDOWS, Shots, Step
 
@@ -1187,3 +1188,52 @@ def test_streams_on_the_gpu_give_the_cpus_pictures(augment: str | None, draws: s
 @pytest.mark.parametrize(("augment", "dtype"), HASHES)
 def test_pictures_of_streams_keep_their_bits_on_the_gpu(augment: str, dtype: torch.dtype) -> None:
     assert golden_digest(augment, dtype, device="cuda") == HASHES[augment, dtype]
+
+
+# --- planes
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.uint8])
+@pytest.mark.parametrize("last", [False, True])
+def test_three_planes_are_three_pictures_with_noise_of_their_own(dtype: torch.dtype, last: bool) -> None:
+    rng = np.random.default_rng(5)
+    count, side, size = 6, 40, 24
+    canvases = torch.from_numpy(rng.integers(0, 256, (4, 3, side, side), dtype=np.uint8))
+    which = np.array([3, 0, 2, 1, 1, 0])
+    shots = resolve_policy("deit").shots(7, np.arange(count), side, size, 128)
+    shots.erased[:] = [2, 3, 9, 11]
+    means, stds = [0.2, 0.5, 0.7], [0.3, 0.6, 1.0]
+    film = Film.make(size, 3, dtype, means, stds, channels_last=last)
+    out = film.empty(count)
+    take_planes(canvases, shots, film, out, which=which, threads=1)
+    for plane in range(3):
+        alone = dataclasses.replace(shots, keys=shots.keys + np.uint64(plane))
+        expected = onepfrac.picture(
+            canvases[:, plane], shots=alone, which=which, size=size, mean=means[plane], std=stds[plane], dtype=dtype
+        )
+        assert torch.equal(out[:, plane], expected[:, 0])
+    erased = out[:, :, 2:11, 3:14]
+    for first, second in ((0, 1), (0, 2), (1, 2)):
+        assert not torch.equal(erased[:, first], erased[:, second])
+        if dtype is torch.float32:
+            pair = torch.stack([erased[:, first].flatten(), erased[:, second].flatten()])
+            assert abs(float(torch.corrcoef(pair)[0, 1])) < 0.16  # 4 / sqrt(594)
+
+
+def test_planes_of_bits_are_those_of_grays_and_one_plane_is_the_plain_picture() -> None:
+    rng = np.random.default_rng(6)
+    ink = rng.random((5, 3, 40, 40)) > 0.6
+    shots = resolve_policy("deit").shots(8, np.arange(5), 40, 24, 128)
+    film = Film.make(24, 3, torch.float32, [0.5] * 3, [0.5] * 3)
+    words = torch.stack([as_bits(ink[:, plane])[:, 0] for plane in range(3)], 1)
+    outs = [film.empty(5) for _ in range(4)]
+    take_planes(torch.from_numpy(ink * np.uint8(127)), shots, film, outs[0], threads=1)
+    take_planes(words, shots, film, outs[1], threads=2)
+    assert torch.equal(outs[0], outs[1])
+    take_planes(torch.from_numpy(ink[:, :1] * np.uint8(127)), shots, film, outs[2], threads=1)
+    take_planes(words[:, :1].contiguous(), shots, film, outs[3], threads=1)
+    expected = onepfrac.picture(
+        ink[:, 0] * np.uint8(127), shots=shots, size=24, channels=3, mean=0.5, std=0.5, dtype=torch.float32
+    )
+    assert torch.equal(outs[2], expected)
+    assert torch.equal(outs[3], expected)

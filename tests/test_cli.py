@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 import onepfrac
-from onepfrac import cli
+from onepfrac import cli, contact_sheet
 from onepfrac.train import finetune, machine, pretrain
 
 RUN = ["--steps=4", "--warmup=1", "--log-every=2", "--sheet=0", "--batch-size=4", "--device=cpu", "--size=16"]
@@ -183,6 +183,16 @@ def test_grid_writes_a_sheet_of_classes(tmp_path: Path, capsys: pytest.CaptureFi
     assert cli.main(["grid", f"--out={out}", "--classes=4", f"--recipe={tmp_path / 'recipe.json'}", "--tile=32"]) == 0
     with Image.open(out) as page:
         assert np.array_equal(np.asarray(page), first)
+
+
+def test_grid_shows_the_recipe_of_any_dataset(tmp_path: Path) -> None:
+    found = onepfrac.Categories([onepfrac.sample_ifs(seed=seed) for seed in range(3)])
+    for recipe in (onepfrac.FractalDB(3, categories=found, canvas=32), onepfrac.OFDB(3, categories=found, canvas=32)):
+        recipe.save(tmp_path / "recipe.json")
+        out = tmp_path / f"{recipe.dataset}.png"
+        assert cli.main(["grid", f"--out={out}", f"--recipe={tmp_path / 'recipe.json'}", "--tile=32"]) == 0
+        with Image.open(out) as page:
+            assert np.array_equal(np.asarray(page), np.asarray(contact_sheet.classes(recipe, tile=32)))
 
 
 def test_grid_writes_a_table_of_sigma_against_delta(tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import toy
 from PIL import Image
 
-from onepfrac import contact_sheet, files
+from onepfrac import FractalDB, contact_sheet, files
 from onepfrac.datasets import OnePFrac, Recipe
 
 RECIPE = OnePFrac(sigma=3.5, delta=0.5, num_classes=6, canvas=32, pad=2, points=500)
@@ -157,3 +158,33 @@ def test_saving_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(OSError, match="no space left"):
         contact_sheet.save(page, tmp_path / "other.png")
     assert [path.name for path in tmp_path.iterdir()] == ["page.PNG"]
+
+
+@pytest.mark.parametrize("kind", [toy.Gray, toy.Colour])
+def test_a_dataset_of_grays_or_colours_is_shown_by_the_first_image_of_its_classes(kind: type[toy.Colour]) -> None:
+    made = kind(5, canvas=32)
+    page = contact_sheet.classes(made, 3, columns=3, tile=32)
+    assert page.mode == ("RGB" if kind.planes == 3 else "L")
+    canvases = made.draw(made.plan_images(np.arange(15)), torch.device("cpu")).numpy()
+    grays = np.asarray(page) if kind.planes == 3 else np.asarray(page)[:, :, None]
+    shown = []
+    for number, canvas in enumerate(canvases):
+        planes = [np.lib.stride_tricks.sliding_window_view(grays[:, :, p], (32, 32)) for p in range(kind.planes)]
+        hits = np.all([(windows == canvas[p]).all(axis=(2, 3)) for p, windows in enumerate(planes)], axis=0)
+        shown += [(number, *place) for place in np.argwhere(hits).tolist()]
+    assert [place[0] for place in shown] == [0, 6, 12]  # classes 0, 2, 4; instances are three
+    assert len({top for _, top, _ in shown}) == 1
+    assert [left for *_, left in shown] == sorted(left for *_, left in shown)
+
+
+def test_fractaldb_is_shown_by_its_categories_with_their_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = FractalDB(6, categories=[RECIPE.ifs] * 6, canvas=32, pad=2, points=500)  # type: ignore[arg-type]
+    page = contact_sheet.classes(made, 6, columns=3, tile=32)
+    plan = made.plan_images(np.arange(6) * 1000)
+    pictures = made.draw(plan, torch.device("cpu"), 1)[:, 0].numpy()  # type: ignore[arg-type]
+    assert [len(find(page, picture * 2)) for picture in pictures] == [1] * 6
+    seen: list[Any] = []
+    monkeypatch.setattr(contact_sheet, "_page", lambda *given, **title: seen.append((given, title)) or page)
+    contact_sheet.classes(made, 2, tile=32)
+    assert seen[0][0][1] == [("class 0",), ("class 5",)]
+    assert seen[0][1]["title"] == f"FractalDB, 6 classes, recipe {made.fingerprint}"

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import toy
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -209,6 +210,16 @@ def test_files_that_hold_no_recipe_are_refused(
         load_recipe(path)
 
 
+def test_a_file_that_is_too_large_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "recipe.json"
+    path.write_text(RECIPE.to_json() + " " * 100)
+    monkeypatch.setattr(onepfrac.datasets, "MAX_RECIPE_BYTES", len(RECIPE.to_json()) + 99)
+    with pytest.raises(ValueError, match=r"recipe\.json is larger than \d+ bytes"):
+        load_recipe(path)
+    monkeypatch.setattr(onepfrac.datasets, "MAX_RECIPE_BYTES", len(RECIPE.to_json()) + 100)
+    assert load_recipe(path) == RECIPE
+
+
 def test_a_recipe_does_not_read_the_text_of_another_dataset() -> None:
     with pytest.raises(ValueError, match="dataset must be 'OnePFrac', got 'OFDB'"):
         OnePFrac.from_json(RECIPE.to_json().replace("OnePFrac", "OFDB"))
@@ -363,3 +374,46 @@ def test_a_text_that_names_no_recipe_is_refused_with_what_is_legal(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(error, match=message):
         recipe_of(text)
+
+
+def test_images_are_numbered_by_class_and_instance() -> None:
+    assert (RECIPE.num_instances, RECIPE.num_images) == (1, 10)
+    made = toy.Gray(5, instances=3)
+    assert (made.num_instances, made.num_images) == (3, 15)
+    plan = made.plan_images(np.arange(15))
+    assert plan.labels.tolist() == np.arange(5).repeat(3).tolist()
+    assert plan.images.tolist() == list(range(15))
+    one = RECIPE.plan_images(np.arange(10))
+    assert one.labels.tolist() == one.images.tolist() == list(range(10))
+    in_order = RECIPE.plan(np.arange(10))
+    assert np.array_equal(one.seeds[in_order.labels], in_order.seeds)
+
+
+@given(st.lists(st.lists(st.integers(-1, 4), min_size=4, max_size=4), min_size=1, max_size=6))
+def test_targets_are_the_classes_that_an_image_shows_padding_and_repeats_aside(classes: list[list[int]]) -> None:
+    made, count = toy.Several(5), len(classes)
+    plan = dataclasses.replace(made.plan(np.arange(count)), classes=np.array(classes))
+    targets = made.targets(plan)
+    assert targets.dtype is torch.float32
+    assert targets.is_contiguous()
+    assert targets.tolist() == [[float(label in shown) for label in range(5)] for shown in classes]
+
+
+def test_targets_of_one_class_an_image_are_the_labels() -> None:
+    for made in (RECIPE, toy.Gray()):
+        plan = made.plan(np.arange(12))
+        targets = made.targets(plan)
+        assert targets.dtype is torch.int64
+        assert targets.tolist() == plan.labels.tolist()
+
+
+@pytest.mark.parametrize("kind", [toy.Gray, toy.Colour, toy.ColourBitmap])
+def test_pictures_taken_in_chunks_are_those_taken_at_once(
+    kind: type[toy.Colour], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = next(iter(kind().stream(batch_size=11, size=16, augment="deit", draws="fresh")))[0].clone()
+    for limit in (1, 24 * 24 * 3 * 4):
+        monkeypatch.setitem(onepfrac.datasets.recipe._CANVAS_BYTES, "cpu", limit)
+        assert torch.equal(
+            next(iter(kind().stream(batch_size=11, size=16, augment="deit", draws="fresh")))[0], expected
+        )

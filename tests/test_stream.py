@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import toy
 from torch.utils.data import DataLoader
 
 import onepfrac
@@ -815,3 +816,54 @@ def test_a_stream_on_the_gpu_resumes_and_follows_a_loaded_state() -> None:
     endless.load_state_dict(endless.state_at(8))
     assert same(take(running, 4), reference[2:])
     assert make().state_at(24) == endless.state_dict()
+
+
+# Canvases of several planes, in grays
+
+
+@pytest.mark.parametrize("kind", [toy.Gray, toy.Colour, toy.ColourBitmap, toy.Several])
+@pytest.mark.parametrize("augment", [None, "crop-flip", "deit"])
+def test_canvases_kept_in_grays_or_as_bits_give_the_pictures_of_those_that_are_not(kind: Any, augment: Any) -> None:
+    settings: dict[str, Any] = {"batch_size": 7, "size": 16, "augment": augment, "threads": 1}
+    kept, drawn = (kind().stream(**settings, cache=cache) for cache in (2**25, 0))
+    assert same(take(kept, 5), take(drawn, 5))
+    assert kept._store is not None
+    assert drawn._store is None
+    planes, bitmap = kind.planes, kind.bitmap
+    assert store_shape(15, planes, 24, bitmap) == (
+        ((15, planes, 24, 1), torch.int32) if bitmap else ((15, planes, 24, 24), torch.uint8)
+    )
+
+
+def test_a_colour_stream_shows_the_canvases_of_its_plan_channel_by_channel() -> None:
+    made = toy.Colour()
+    plan = made.plan(np.arange(6))
+    canvases = made.draw(plan, torch.device("cpu"))
+    for cache in (0, 2**25):
+        stream = made.stream(batch_size=6, size=24, dtype=torch.uint8, cache=cache)
+        ((images, labels),) = take(stream, 1)
+        assert torch.equal(images, canvases)
+        assert labels.tolist() == plan.labels.tolist()
+        for last in (False, True):
+            means, stds = [0.2, 0.5, 0.7], [0.1, 1.0, 2.0]
+            stream = made.stream(batch_size=6, size=24, mean=means, std=stds, cache=cache, channels_last=last)
+            ((images, _),) = take(stream, 1)
+            exact = (canvases.double() / 255 - torch.tensor(means).double()[:, None, None]) / torch.tensor(stds)[
+                :, None, None
+            ].double()
+            assert (images.double() - exact).abs().max() < 1e-6
+            assert images.is_contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+    with pytest.raises(ValueError, match="channels must be 3 for a recipe of images in colour, got 1"):
+        made.stream(channels=1)
+
+
+def test_targets_of_images_that_show_several_classes_are_zeros_and_ones() -> None:
+    made = toy.Several()
+    ((_, targets),) = take(made.stream(batch_size=15, size=16), 1)
+    plan = made.plan(np.arange(15))
+    assert targets.dtype is torch.float32
+    assert targets.shape == (15, 5)
+    for row, number, label in zip(targets, plan.images.tolist(), plan.labels.tolist(), strict=True):
+        expected = {label, (label + 1) % 5} if number % 2 else {label}
+        assert set(torch.nonzero(row).flatten().tolist()) == expected
+        assert set(row.tolist()) == {0.0, 1.0}

@@ -324,6 +324,8 @@ def take_planes(
         return
     numbers = np.arange(len(shots), dtype=np.int64) if which is None else which
     flat = canvases.flatten(0, 1)
+    if flat.dtype is BITS:
+        flat = flat[:, None]  # as `render` gives bits
     for plane in range(planes):
         row = min(plane, film.table.shape[0] - 1)
         tables = film.table[row : row + 1], film.noise[row : row + 1]

@@ -99,7 +99,7 @@ class CategoryRecipe(Recipe):
         """Make the recipe from a parsed JSON object; its categories are systems, never a path to be read."""
         if isinstance(values.get("categories"), str):
             raise TypeError(f"{name}: categories must be a list of systems, got a string")
-        return super().from_fields(values, name)  # type: ignore[misc]
+        return super().from_fields(values, name)
 
     def _to_json(self, field: str) -> object:
         value = super()._to_json(field)
