@@ -285,6 +285,9 @@ def test_pictures_of_padded_systems_are_those_of_the_systems_alone(brush: str) -
         assert maps.dtype == np.float32
         assert maps.shape == (len(mixed), 16, 2, 3)
         assert probs.shape == (len(mixed), 16)
+        for place, ifs in enumerate(mixed):
+            assert (probs[place, ifs.num_maps :] == 0).all()
+            assert (maps[place, ifs.num_maps :] == ifs.maps[0].astype(np.float32)).all()
         together = onepfrac.render(maps, probs, seed=seeds, **settings)
         for place, ifs in enumerate(mixed):
             alone = onepfrac.render(ifs, seed=int(seeds[place]), **settings)
