@@ -259,7 +259,7 @@ def test_files_are_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             raise OSError(28, "no space left")
 
     with monkeypatch.context() as patch:
-        patch.setattr(files, "_sync_folder", lambda folder: None)
+        patch.setattr(files, "sync_folder", lambda folder: None)
         patch.setattr(files.os, "fsync", full)
         with pytest.raises(OSError, match="no space left"):
             SMALL.save(tmp_path / name)
@@ -395,3 +395,15 @@ def test_all_weightings_of_published_categories_are_playable_and_only_runaways_a
     # 1 - 2 x 0.4 is 0.2 less 4e-17, so float32 may differ in the last bit; no system stands on that edge.
     assert np.array_equal(away, tempered > 0)
     np.testing.assert_allclose(played[~away], plain[~away], rtol=2e-7)
+
+
+def test_published_folders_in_a_folder_are_read_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    SMALL.save(tmp_path / "all")
+    for place in range(len(SMALL)):
+        part = tmp_path / "parts" / f"csv{place % 2}"
+        part.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "all" / f"{place:05d}.csv").rename(part / f"{3 * place:05d}.csv")
+    assert Categories.load(tmp_path / "parts") == SMALL
+    (tmp_path / "parts" / "0.csv").write_text("1,0,0,1,0,0,1\n")
+    with pytest.raises(ValueError, match=r"must hold each number once, got .*0\.csv and .*0\.csv"):
+        Categories.load(tmp_path / "parts")

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 import onepfrac
 from onepfrac import IFS, Categories, category_search, cli
 from onepfrac.category_search import Rule, Search, search
+from onepfrac.cli import main
 from onepfrac.draws import Purpose, keys
 from onepfrac.ifs import singular_values
 from onepfrac.systems import diverges
@@ -219,12 +220,15 @@ def test_a_search_that_asks_for_nothing_keeps_all_that_do_not_run_away() -> None
             assert skipped is None or diverges(skipped).any()
 
 
+HOPELESS = 0.6  # the rule's points could ink that much, if no two fell on one pixel
+
+
 @pytest.mark.parametrize("candidates", [1, 7, 128])
 def test_a_hopeless_rule_ends_after_the_last_candidate(monkeypatch: pytest.MonkeyPatch, candidates: int) -> None:
     monkeypatch.setattr(category_search, "MAX_ATTEMPTS", 50)
     monkeypatch.setattr(category_search, "_CANDIDATES", candidates)
-    with pytest.raises(ValueError, match=r"category 0 was kept in 50 candidates: .* fill than 1\.0"):
-        search(2, 0, dataclasses.replace(QUICK, fill=1.0), threads=1)
+    with pytest.raises(ValueError, match=f"category 0 was kept in 50 candidates: .* fill than {HOPELESS}"):
+        search(2, 0, dataclasses.replace(QUICK, fill=HOPELESS), threads=1)
 
 
 @pytest.mark.parametrize("candidates", [1, 7, 128])
@@ -558,3 +562,19 @@ def test_a_search_on_the_gpu_finds_the_same(rule: Rule) -> None:
     found = [Search(20, 5, rule), Search(20, 5, rule)]
     assert found[0].run(device="cpu") == found[1].run(device="cuda")
     assert np.array_equal(found[0].attempts, found[1].attempts)
+
+
+def test_a_fill_that_no_picture_can_have_is_refused() -> None:
+    for values in ({"fill": 0.3, "points": 1000, "size": 64, "pad": 2}, {"fill": 0.9, "size": 64, "pad": 6}):
+        with pytest.raises(ValueError, match=r"fill must be at most 0\.[0-9]+, the share that"):
+            Rule(**values)  # type: ignore[arg-type]
+    assert Rule(fill=0.99, size=512, pad=0, points=10**6).fill == 0.99
+
+
+def test_overwriting_a_folder_of_more_categories_is_refused_before_the_search(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "csv").mkdir()
+    (tmp_path / "csv" / "00002.csv").write_text("")
+    assert main(["search", "--categories", "2", "--out", str(tmp_path / "csv"), "--overwrite"]) == 2
+    assert "must not hold other CSV files, got 00002.csv" in capsys.readouterr().err

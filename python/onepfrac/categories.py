@@ -6,6 +6,7 @@ line a map with ``a,b,c,d,e,f,p`` of ``x' = a x + b y + e``, ``y' = c x + d y + 
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import re
@@ -21,7 +22,7 @@ from onepfrac.files import canonical_json, parse_json_object, read_json_object, 
 from onepfrac.ifs import IFS, MAX_MAPS
 from onepfrac.systems import diverges
 
-__all__ = ["MAX_CATEGORIES", "MAX_CATEGORIES_BYTES", "Categories", "stack_systems"]
+__all__ = ["MAX_CATEGORIES", "MAX_CATEGORIES_BYTES", "Categories", "check_folder", "stack_systems"]
 
 MAX_CATEGORIES = 1_000_000
 MAX_CATEGORIES_BYTES = 1024 * 1024 * 1024
@@ -111,10 +112,9 @@ class Categories(Sequence[IFS]):
         if path.suffix == ".json":
             write_text(path, self.to_json(search) + "\n")
             return
+        check_folder(path, len(self))
         path.mkdir(parents=True, exist_ok=True)
         names = [f"{place:05d}.csv" for place in range(len(self))]
-        if odd := {entry.name for entry in path.glob("*.csv")} - set(names):
-            raise ValueError(f"{path} must not hold other CSV files, got {sorted(odd)[0]}")
         for name, ifs in zip(names, self.systems, strict=True):
             rows = np.concatenate([ifs.maps[:, :, :2].reshape(-1, 4), ifs.maps[:, :, 2], ifs.probs[:, None]], axis=1)
             lines = [",".join(f"{value:.18e}" for value in row) for row in rows.tolist()]  # numpy.savetxt's format
@@ -124,7 +124,8 @@ class Categories(Sequence[IFS]):
     def load(cls, path: str | os.PathLike[str]) -> Categories:
         """Read a JSON file that `save` or ``onepfrac search`` wrote, or a folder of CSV files as published.
 
-        Categories of a folder are its files ``<number>.csv`` in the order of their numbers.
+        Categories of a folder are its files ``<number>.csv``, and those of the folders in it (the published ones lie in
+        several), in the order of their numbers.
 
         Raises
         ------
@@ -136,11 +137,15 @@ class Categories(Sequence[IFS]):
         path = Path(path)
         if not path.is_dir():
             return cls._from_fields(read_json_object(path, MAX_CATEGORIES_BYTES), str(path))
-        files = [entry for entry in path.iterdir() if _CSV_NAME.fullmatch(entry.name)]
+        files = [entry for pattern in ("*.csv", "*/*.csv") for entry in path.glob(pattern)]
+        files = [entry for entry in files if _CSV_NAME.fullmatch(entry.name)]
         # Not by names: the hundred thousandth has six digits.
         files.sort(key=lambda entry: (int(entry.stem), entry.name))
         if not files:
             raise ValueError(f"{path} must hold files such as 00000.csv, got none")
+        for first, second in itertools.pairwise(files):
+            if int(first.stem) == int(second.stem):
+                raise ValueError(f"{path} must hold each number once, got {first} and {second}")
         return cls([_read_csv(file) for file in files])
 
     @classmethod
@@ -159,6 +164,13 @@ class Categories(Sequence[IFS]):
             return cls(systems)
         except (TypeError, ValueError) as error:
             raise type(error)(f"{name}: {error}") from error
+
+
+def check_folder(path: Path, count: int) -> None:
+    """Raise ValueError where a folder, if it is there, holds other CSV files than those of ``count`` categories."""
+    names = {f"{place:05d}.csv" for place in range(count)}
+    if odd := sorted(entry.name for entry in path.glob("*.csv") if entry.name not in names):
+        raise ValueError(f"{path} must not hold other CSV files, got {odd[0]}")
 
 
 def stack_systems(

@@ -76,6 +76,13 @@ class Rule:
             "size": check_int("size", self.size, 8, 4096),
         }
         checked["pad"] = check_int("pad", self.pad, 0, (self.size - 1) // 2)
+        side = self.size - 2 * self.pad + 1  # no point falls outside of this square
+        most = min(side * side, self.points) / self.size**2
+        if self.fill > most:
+            raise ValueError(
+                f"fill must be at most {most:.4g}, the share that {self.points} points can ink with size {self.size}"
+                f" and pad {self.pad}, got {self.fill}"
+            )
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 

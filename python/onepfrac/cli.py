@@ -256,6 +256,7 @@ def _search(namespace: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
+    from onepfrac.categories import check_folder
     from onepfrac.category_search import Rule, Search
 
     names = ("sampling", "min_maps", "max_maps", "fill", "points", "size", "pad")
@@ -263,6 +264,7 @@ def _search(namespace: argparse.Namespace) -> int:
     out = Path(namespace.out)
     if out.exists() and not namespace.overwrite:
         raise ValueError(f"out must not be there yet, got {out}; give --overwrite to replace it")
+    check_folder(out, search.num_categories)
     partial = out.with_name(out.name + ".partial")
     if partial.exists():
         search.resume(partial)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from typing import ClassVar, TypeVar
 
@@ -44,7 +44,7 @@ class CategoryRecipe(Recipe):
     canvas: int = 362
     pad: int = 6
     brush: str = "patch"
-    categories: Categories | str | os.PathLike[str] | None = None
+    categories: Categories | str | os.PathLike[str] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         set_field = object.__setattr__
