@@ -105,9 +105,9 @@ def category(atom: Any) -> dict[str, Any]:
         "lines": int(atom[3]),
         "waves": (int(atom[4]), int(atom[5])),
         "coefficient": sizes[0],
-        "width": sizes[1],
+        "line_width": sizes[1],
         "radius": sizes[2],
-        "ovals": sizes[3:5],
+        "oval": sizes[3:5],
     }
 
 
