@@ -45,11 +45,14 @@ def test_the_augmented_stream_is_faster_than_png_files_and_pil() -> None:
         assert times["PNG and timm, DeiT's recipe"] > 4 * times[f"onepfrac, DeiT's recipe, {draws} draws"], text
 
 
-def test_building_files_takes_longer_than_streaming() -> None:
+def test_every_dataset_is_drawn_far_faster_than_by_the_released_rules() -> None:
+    pytest.importorskip("skimage")
     text = smoke("dataset")
-    rows = re.findall(r"streaming +([\d.]+) s, no disk; building +([\d.]+) s", text)
-    assert len(rows) == 3
-    assert all(float(building) > 2 * float(streaming) for streaming, building in rows), text
+    rows = re.findall(r"canvas +([\d.]+), stream +([\d.]+), building +([\d.]+), released +([\d.]+|-);", text)
+    assert len(rows) == 7
+    compared = [(float(canvas), float(released)) for canvas, *_, released in rows if released != "-"]
+    assert len(compared) == 4
+    assert all(released > 50 * canvas for canvas, released in compared), text  # 500 to 10 000 on an idle machine
 
 
 def test_visual_atoms_are_drawn_faster_than_by_pillow() -> None:
