@@ -26,8 +26,8 @@ def compare(folder: Path, program: str, kernels: tuple[str, ...], others: tuple[
     assert compiler is not None
     emulated = (*FLAGS, "-mavx2", "-mfma", "-mbmi2", "-include", ROOT / "tests" / "avx512" / "emulation.h")
     builds = (
-        *((*emulated, ROOT / "csrc" / "cpu" / f"{what}_avx512.cpp") for what in kernels),
-        *((*FLAGS, ROOT / "csrc" / "cpu" / f"{what}_scalar.cpp") for what in kernels),
+        *((*emulated, ROOT / "csrc" / "cpu" / "levels" / f"{what}_avx512.cpp") for what in kernels),
+        *((*FLAGS, ROOT / "csrc" / "cpu" / "levels" / f"{what}_scalar.cpp") for what in kernels),
         *((*FLAGS, ROOT / "csrc" / f"{what}.cpp") for what in others),
         (*FLAGS, ROOT / "tests" / "avx512" / f"{program}.cpp"),
     )

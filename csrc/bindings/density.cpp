@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "../cpu/density_executor.h"
+#include "../cpu/executor.h"
 #include "../cuda/executor.h"
 #include "../host_block.h"
 #include "checks.h"

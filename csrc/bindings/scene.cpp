@@ -5,7 +5,7 @@
 #include <limits>
 #include <string>
 
-#include "../cpu/scene_executor.h"
+#include "../cpu/executor.h"
 #include "../cuda/executor.h"
 #include "../host_block.h"
 #include "checks.h"

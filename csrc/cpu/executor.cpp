@@ -11,32 +11,34 @@ namespace onepfrac {
 
 namespace {
 
+// What is compiled for each instruction set, in levels/.
 struct Level {
     std::string_view name;
     RenderImage render;
     ExpandImage expand;
     TakePicture take_picture;
-    DrawNoise draw_noise;
+    CountHits count_hits;
     DrawAtom draw_atom;
+    DrawNoise draw_noise;
+    PaintScene paint_scene;
     bool available;
 };
 
 // Weakest first.
 std::vector<Level> all_levels() {
     std::vector<Level> levels{{"scalar", render_image_scalar, expand_image_scalar, take_picture_scalar,
-                               draw_noise_scalar, draw_atom_scalar, true}};
+                               count_hits_scalar, draw_atom_scalar, draw_noise_scalar, paint_scene_scalar, true}};
 #if defined(ONEPFRAC_X86)
     __builtin_cpu_init();
     const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
     const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-    levels.push_back(
-        {"avx2", render_image_avx2, expand_image_avx2, take_picture_avx2, draw_noise_avx2, draw_atom_avx2, avx2});
-    levels.push_back({"avx512", render_image_avx512, expand_image_avx512, take_picture_avx512, draw_noise_avx512,
-                      draw_atom_avx512, avx512});
+    levels.push_back({"avx2", render_image_avx2, expand_image_avx2, take_picture_avx2, count_hits_avx2, draw_atom_avx2,
+                      draw_noise_avx2, paint_scene_avx2, avx2});
+    levels.push_back({"avx512", render_image_avx512, expand_image_avx512, take_picture_avx512, count_hits_avx512,
+                      draw_atom_avx512, draw_noise_avx512, paint_scene_avx512, avx512});
 #else
-    levels.push_back({"avx2", nullptr, nullptr, nullptr, nullptr, nullptr, false});
-    levels.push_back({"avx512", nullptr, nullptr, nullptr, nullptr, nullptr, false});
+    for (const std::string_view name : {"avx2", "avx512"}) levels.push_back({.name = name, .available = false});
 #endif
     return levels;
 }
@@ -57,16 +59,13 @@ Level choose(std::string_view cap) {
     return best;
 }
 
-}  // namespace
-
+// The working memory of this thread, kept between calls.
 Arena& thread_arena() {
     thread_local Arena arena;
     return arena;
 }
 
-std::string_view best_level(std::string_view cap) {
-    return choose(cap).name;
-}
+}  // namespace
 
 std::vector<std::string> simd_levels() {
     std::vector<std::string> names;
@@ -149,6 +148,33 @@ void draw_noise_cpu(const NoiseJob& job, int threads, std::string_view level) {
     const DrawNoise draw = choose(level).draw_noise;
     const std::int64_t pixels = static_cast<std::int64_t>(job.size) * job.size;
     parallel_for(job.batch, threads, [&](std::int64_t image) { draw(job, job.keys[image], job.out + image * pixels); });
+}
+
+void density_cpu(const RenderJob& job, std::uint32_t* hits, std::uint8_t* grades, int threads, std::string_view level) {
+    const CountHits count = choose(level).count_hits;
+    const ScratchLayout layout = density_scratch_layout(job);
+    const std::int64_t pixels = static_cast<std::int64_t>(job.size) * job.size;
+    parallel_for(job.batch, threads, [&](std::int64_t image) {
+        const IeeeArithmetic ieee;
+        Arena& arena = thread_arena();
+        const Arena::Mark mark(arena);
+        std::byte* scratch = arena.take<std::byte>(layout.size);
+        if (grades == nullptr) {
+            count(job, job.systems[image], layout, scratch, hits + image * pixels, nullptr);
+        } else {
+            auto* counts = arena.take<std::uint32_t>(static_cast<std::size_t>(pixels));
+            count(job, job.systems[image], layout, scratch, counts, grades + image * pixels);
+        }
+    });
+}
+
+void paint_scenes_cpu(const SceneJob& job, int threads, std::string_view level) {
+    const PaintScene paint = choose(level).paint_scene;
+    const auto bytes = static_cast<std::size_t>(scene_layout(job.size).bytes);
+    parallel_for(job.batch, threads, [&](std::int64_t image) {
+        const Arena::Mark mark(thread_arena());
+        paint(job, image, thread_arena().take<unsigned char>(bytes));
+    });
 }
 
 }  // namespace onepfrac

@@ -1,6 +1,6 @@
 // Hits on the GPU: the kernel body of density.h over the threads of a block, counts in shared memory. One block a band
 // of rows, or one a picture where grades are asked for. Build: see setup.py; the plain version beside which it is
-// checked is cpu/density_image.h, and host_block.cpp runs this very body without a GPU.
+// checked is cpu/count_hits.h, and host_block.cpp runs this very body without a GPU.
 
 #include "../density.h"
 

@@ -1,6 +1,6 @@
 // Scenes on the GPU: the kernel body of scene.h over the threads of a block, one block a scene, its working memory in
 // the caller's workspace (half a megabyte for 224 pixels: the caches hold it). Build: see setup.py; the plain version
-// beside which it is checked is cpu/scene_executor.h, and host_block.cpp runs this very body without a GPU.
+// beside which it is checked is cpu/paint_scene.h, and host_block.cpp runs this very body without a GPU.
 
 #include "../scene.h"
 

@@ -7,8 +7,8 @@
 #include <random>
 #include <vector>
 
-#include "../../csrc/cpu/density_image.h"
-#include "../../csrc/cpu/scene_executor.h"
+#include "../../csrc/cpu/count_hits.h"
+#include "../../csrc/cpu/paint_scene.h"
 #include "../../csrc/packing.h"
 
 namespace {

@@ -1,6 +1,6 @@
-#include "lanes_avx2.h"
-#include "resample_avx2.h"
-#include "take_picture.h"
+#include "../lanes_avx2.h"
+#include "../resample_avx2.h"
+#include "../take_picture.h"
 
 namespace onepfrac {
 

@@ -1,5 +1,5 @@
-#include "lanes_avx2.h"
-#include "render_image.h"
+#include "../lanes_avx2.h"
+#include "../render_image.h"
 
 namespace onepfrac {
 

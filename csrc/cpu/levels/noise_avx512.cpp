@@ -1,5 +1,5 @@
-#include "draw_noise.h"
-#include "lanes_avx512.h"
+#include "../draw_noise.h"
+#include "../lanes_avx512.h"
 
 namespace onepfrac {
 

@@ -1,6 +1,6 @@
-#include "lanes_scalar.h"
+#include "../lanes_scalar.h"
 
-#include "density_image.h"
+#include "../count_hits.h"
 
 namespace onepfrac {
 

@@ -1,5 +1,5 @@
-#include "lanes_scalar.h"
-#include "render_image.h"
+#include "../lanes_scalar.h"
+#include "../render_image.h"
 
 namespace onepfrac {
 

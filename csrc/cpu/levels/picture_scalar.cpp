@@ -1,5 +1,5 @@
-#include "lanes_scalar.h"
-#include "take_picture.h"
+#include "../lanes_scalar.h"
+#include "../take_picture.h"
 
 namespace onepfrac {
 

@@ -1,5 +1,5 @@
-#include "lanes_scalar.h"
-#include "scene_executor.h"
+#include "../lanes_scalar.h"
+#include "../paint_scene.h"
 
 namespace onepfrac {
 

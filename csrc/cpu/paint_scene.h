@@ -1,16 +1,12 @@
-// Scenes on the CPU: images over threads.
+// One scene on the CPU: the body of scene.h with one thread, whose loops the compiler makes vector code of.
 #pragma once
-
-#include <string_view>
 
 #include "../scene.h"
 
 namespace onepfrac {
 
-// Paints the whole job; its workspace is not used.
-void paint_scenes_cpu(const SceneJob& job, int threads, std::string_view level);
+using PaintScene = void (*)(const SceneJob& job, std::int64_t image, unsigned char* memory);
 
-// One scene, compiled for each instruction set.
 void paint_scene_scalar(const SceneJob& job, std::int64_t image, unsigned char* memory);
 void paint_scene_avx2(const SceneJob& job, std::int64_t image, unsigned char* memory);
 void paint_scene_avx512(const SceneJob& job, std::int64_t image, unsigned char* memory);

@@ -1,4 +1,4 @@
-#include "atom_painter_avx2.h"
+#include "../atom_painter_avx2.h"
 
 namespace onepfrac {
 

@@ -1,5 +1,5 @@
-#include "draw_atom.h"
-#include "lanes_scalar.h"
+#include "../draw_atom.h"
+#include "../lanes_scalar.h"
 
 namespace onepfrac {
 

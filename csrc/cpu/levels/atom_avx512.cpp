@@ -1,5 +1,5 @@
-#include "atom_painter_avx2.h"
-#include "lanes_avx512.h"
+#include "../atom_painter_avx2.h"
+#include "../lanes_avx512.h"
 
 namespace onepfrac {
 

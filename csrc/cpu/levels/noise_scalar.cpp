@@ -1,5 +1,5 @@
-#include "draw_noise.h"
-#include "lanes_scalar.h"
+#include "../draw_noise.h"
+#include "../lanes_scalar.h"
 
 namespace onepfrac {
 

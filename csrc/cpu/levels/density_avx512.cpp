@@ -1,6 +1,6 @@
-#include "lanes_avx512.h"
+#include "../lanes_avx512.h"
 
-#include "density_image.h"
+#include "../count_hits.h"
 
 namespace onepfrac {
 

@@ -1,5 +1,5 @@
-#include "lanes_avx512.h"
-#include "scene_executor.h"
+#include "../lanes_avx512.h"
+#include "../paint_scene.h"
 
 namespace onepfrac {
 

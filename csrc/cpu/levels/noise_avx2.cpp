@@ -1,5 +1,5 @@
-#include "draw_noise.h"
-#include "lanes_avx2.h"
+#include "../draw_noise.h"
+#include "../lanes_avx2.h"
 
 namespace onepfrac {
 
