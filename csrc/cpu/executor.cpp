@@ -14,14 +14,14 @@ namespace {
 // What is compiled for each instruction set, in levels/.
 struct Level {
     std::string_view name;
-    RenderImage render;
-    ExpandImage expand;
-    TakePicture take_picture;
-    CountHits count_hits;
-    DrawAtom draw_atom;
-    DrawNoise draw_noise;
-    PaintScene paint_scene;
-    bool available;
+    RenderImage render = nullptr;
+    ExpandImage expand = nullptr;
+    TakePicture take_picture = nullptr;
+    CountHits count_hits = nullptr;
+    DrawAtom draw_atom = nullptr;
+    DrawNoise draw_noise = nullptr;
+    PaintScene paint_scene = nullptr;
+    bool available = false;
 };
 
 // Weakest first.
@@ -38,7 +38,7 @@ std::vector<Level> all_levels() {
     levels.push_back({"avx512", render_image_avx512, expand_image_avx512, take_picture_avx512, count_hits_avx512,
                       draw_atom_avx512, draw_noise_avx512, paint_scene_avx512, avx512});
 #else
-    for (const std::string_view name : {"avx2", "avx512"}) levels.push_back({.name = name, .available = false});
+    for (const std::string_view name : {"avx2", "avx512"}) levels.push_back({.name = name});
 #endif
     return levels;
 }
