@@ -3,9 +3,12 @@
 `chaos_game` and `patches` are the way of FractalDB, OFDB and 1p-frac (Kataoka et al. 2020, Nakamura et al. 2023 and
 2024): one orbit in Python, a random 3x3 patch pasted by Pillow for every point. `visual_atom` is that of Visual Atoms
 (Takashima et al. 2023): Perlin noise for every vertex and a call of Pillow for every segment. They take the same
-systems and parameters as the library, draw from Python's generator, and are here to be timed.
+systems and parameters as the library, draw from Python's generator, and are here to be timed. `Scenes` is the way of
+Anderson and Farrell (2022), in Numba and OpenCV: a new fractal and a new background for every second image, all other
+objects from a cache of the last 512, scaled and coloured anew.
 """
 
+# ruff: noqa: NPY002  # Numba compiles NumPy's old generator
 from __future__ import annotations
 
 import math
@@ -16,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-__all__ = ["chaos_game", "patches", "visual_atom"]
+__all__ = ["Scenes", "chaos_game", "patches", "visual_atom"]
 
 
 def chaos_game(maps: NDArray[np.float64], probs: NDArray[np.float64], points: int) -> tuple[list[float], list[float]]:
@@ -91,3 +94,100 @@ def visual_atom(category: dict[str, Any], size: int) -> Image.Image:
             after = (v + 1) % vertices
             draw.line((xs[v], ys[v], xs[after], ys[after]), fill=(gray, gray, gray), width=1)
     return image
+
+
+class Scenes:
+    """Images of several fractals in colour; ``systems`` is a list of arrays (N, 2, 3)."""
+
+    def __init__(self, systems: list[NDArray[np.float64]], size: int = 224, points: int = 100_000) -> None:
+        import numba
+
+        self.systems, self.size, self.points = systems, size, points
+        self.cache: list[tuple[NDArray[np.float64], NDArray[np.uint8]]] = []
+        self.generator = np.random.default_rng(0)
+        self.calls = 0
+        compiled = numba.njit(cache=False)
+        self.graded, self.clouds = compiled(_graded), compiled(_clouds)
+
+    def image(self, number: int) -> NDArray[np.uint8]:
+        """Return one image, uint8 (size, size, 3)."""
+        import cv2
+
+        draw, size = self.generator, self.size
+        if self.calls % 2 == 0:
+            maps = self.systems[number % len(self.systems)].astype(np.float64)
+            weights = np.abs(maps[:, 0, 0] * maps[:, 1, 1] - maps[:, 0, 1] * maps[:, 1, 0])
+            mask = draw.integers(0, 2, 9)
+            picture = self.graded(maps, np.cumsum(weights / weights.sum()), self.points, size // 2, mask)
+            heights = self.clouds(int(np.ceil(np.log2(size))), draw.uniform(0.4, 0.8))[:size, :size]
+            scales, shifts = draw.uniform([0.25, 0.1, 0.3], [1, 0.3, 0.6]), draw.uniform([0, 0.4, 0.4], [1, 0.6, 0.6])
+            hsv = np.clip(heights[:, :, None] * scales * 255 + shifts * 255, 0, 510)
+            hsv[:, :, 1:] = np.minimum(hsv[:, :, 1:], 255)
+            background = cv2.cvtColor(hsv.astype(np.int64).astype(np.uint8), cv2.COLOR_HSV2RGB)
+            self.cache = [*self.cache[-511:], (picture, background)]
+        self.calls += 1
+        image = self.cache[draw.integers(len(self.cache))][1].copy()
+        for _ in range(draw.integers(1, 6)):
+            picture = self.cache[draw.integers(len(self.cache))][0]
+            inked = picture > 0
+            hsv = np.zeros((*picture.shape, 3), np.uint8)
+            hsv[inked, 0] = (picture[inked] * 255 + draw.uniform(0, 255)).astype(np.int64) % 256
+            hsv[inked, 1:] = (draw.uniform([0.3, 0.5], 1) * 255).astype(np.uint8)
+            side = int(draw.uniform(0.15, 0.6) * size)
+            flipped = np.ascontiguousarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[:: draw.choice((-1, 1))])
+            scaled = cv2.resize(flipped, (side, side), interpolation=cv2.INTER_LINEAR)
+            x, y = draw.integers(-(side // 2), size - side // 2, 2)
+            part = image[max(y, 0) : y + side, max(x, 0) : x + side]
+            top, left = max(-y, 0), max(-x, 0)
+            cut = scaled[top : top + part.shape[0], left : left + part.shape[1]]
+            part[:] = np.where(cut.any(axis=2, keepdims=True), cut, part)
+        return cv2.GaussianBlur(image, (3, 3), draw.uniform(0.5, 1)) if draw.random() > 0.5 else image
+
+
+def _graded(maps, sums, points, size, mask):  # type: ignore[no-untyped-def]  # compiled by Numba
+    xs, ys = np.empty(points), np.empty(points)
+    x = y = 0.0
+    for i in range(points):
+        draw = np.random.rand()
+        k = 0
+        while k + 1 < len(sums) and draw >= sums[k]:
+            k += 1
+        (a, b, e), (c, d, f) = maps[k]
+        x, y = a * x + b * y + e, c * x + d * y + f
+        xs[i], ys[i] = x, y
+    low_x, low_y = xs.min(), ys.min()
+    scale_x, scale_y = (size - 1) / max(xs.max() - low_x, 1e-9), (size - 1) / max(ys.max() - low_y, 1e-9)
+    picture = np.zeros((size, size))
+    for i in range(points):
+        row, column = int((xs[i] - low_x) * scale_x), int((ys[i] - low_y) * scale_y)
+        for j in range(9):
+            r, c = row + j // 3 - 1, column + j % 3 - 1
+            if mask[j] and 0 <= r < size and 0 <= c < size:
+                picture[r, c] += 1
+    most = picture.max()
+    return picture / most if most > 0 else picture
+
+
+def _clouds(levels, decay):  # type: ignore[no-untyped-def]  # compiled by Numba
+    side = 2**levels + 1
+    heights = np.zeros((side, side))
+    for row in (0, side - 1):
+        for column in (0, side - 1):
+            heights[row, column] = np.random.rand()
+    for level in range(1, levels + 1):
+        size = 0.5 * np.exp(decay * (1 - level))
+        step = side // 2**level
+        for row in range(step, side, 2 * step):
+            for column in range(step, side, 2 * step):
+                total = heights[row - step, column - step] + heights[row - step, column + step]
+                total += heights[row + step, column - step] + heights[row + step, column + step]
+                heights[row, column] = 0.25 * total + np.random.uniform(-size, size)
+        for row in range(0, side, step):
+            for column in range(0 if (row // step) % 2 else step, side, 2 * step):
+                up = row - step if row > 0 else side - 1 - step
+                down = row + step if row < side - 1 else step
+                left = column - step if column > 0 else side - 1 - step
+                right = column + step if column < side - 1 else step
+                total = heights[up, column] + heights[down, column] + heights[row, left] + heights[row, right]
+                heights[row, column] = 0.25 * total + np.random.uniform(-size, size)
+    return heights

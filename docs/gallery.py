@@ -127,8 +127,9 @@ HEAD = """\
 Every dataset: what it is, its parameters, the first images of {shown} classes, and the time for a thousand images on
 one thread ({cpu}, {simd}, one core of a virtual machine; `python benchmarks/dataset.py`, commit {commit}). "Canvas"
 draws them into memory; "stream" is what training takes, float32 3 x 224 x 224 under crops and flips, with new draws for
-every image; "as PNG" draws and encodes them. "Released rule" is the published generator's rule in plain Python
-(`benchmarks/released.py`), on the same machine. This page is written by `python docs/gallery.py`."""
+every image; "as PNG" draws and encodes them. "Released rule" is the published generator's rule in plain Python (for the
+scenes in Numba and OpenCV, as released; `benchmarks/released.py`), on the same machine. `python docs/gallery.py` writes
+this page."""
 
 
 def section(exhibit: Exhibit, recipe: Recipe, row: dict[str, Any], picture: Path) -> str:
@@ -136,7 +137,7 @@ def section(exhibit: Exhibit, recipe: Recipe, row: dict[str, Any], picture: Path
     each = row["ms_an_image"]
     times = [f"canvas {each['canvas']:.2f} s", f"stream {each['stream']:.2f} s", f"as PNG {each['building']:.2f} s"]
     if "released" in each:
-        times.append(f"released rule {each['released']:.0f} s")
+        times.append(f"released rule {each['released']:#.3g} s")
     text = " ".join(textwrap.dedent(exhibit.text).split())
     lines = [
         f"## {exhibit.title}",
