@@ -80,8 +80,8 @@ def released_scenes(recipe: Any) -> Callable[[int], object]:
 
 
 ENTRIES = (
-    Entry("1p-frac", lambda n: onepfrac.OnePFrac(num_classes=n), 1000, 1000, 1000, released_systems, 0.04),
-    Entry("FractalDB-1k", lambda n: onepfrac.FractalDB(n), 1000, 100, 1000, released_systems, 19.0),
+    Entry("1p-frac", lambda n: onepfrac.OnePFrac(num_classes=n), 1000, 1000, 1000, released_systems, stated_hours=0.04),
+    Entry("FractalDB-1k", lambda n: onepfrac.FractalDB(n), 1000, 100, 1000, released_systems, stated_hours=19.0),
     Entry("OFDB", lambda n: onepfrac.OFDB(n), 1000, 200, 200, released_systems),
     Entry("VisualAtom-1k", lambda n: onepfrac.VisualAtoms(n), 1000, 100, 500, released_atom, slow=20),
     Entry("Noise, gaussian", lambda n: onepfrac.Noise(num_classes=n), 1000, 500, 500),
