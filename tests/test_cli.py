@@ -195,6 +195,14 @@ def test_grid_shows_the_recipe_of_any_dataset(tmp_path: Path) -> None:
             assert np.array_equal(np.asarray(page), np.asarray(contact_sheet.classes(recipe, tile=32)))
 
 
+def test_grid_takes_a_dataset_by_its_name_and_fields(tmp_path: Path) -> None:
+    out = tmp_path / "noise.png"
+    assert cli.main(["grid", f"--out={out}", "--recipe=Noise:num_classes=3,canvas=32", "--tile=32"]) == 0
+    with Image.open(out) as page:
+        shown = contact_sheet.classes(onepfrac.Noise(num_classes=3, canvas=32), tile=32)
+        assert np.array_equal(np.asarray(page), np.asarray(shown))
+
+
 def test_grid_writes_a_table_of_sigma_against_delta(tmp_path: Path) -> None:
     one, two = tmp_path / "one.png", tmp_path / "two.png"
     for out, deltas in ((one, ["0.1"]), (two, ["0.1", "0.5"])):

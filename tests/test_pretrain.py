@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from onepfrac.augment import Policy, resolve_policy
-from onepfrac.datasets import OnePFrac, Recipe
+from onepfrac.datasets import Noise, OnePFrac, Recipe
 from onepfrac.train import checkpoint, machine, models, options, pretrain
 
 TINY: dict[str, Any] = {
@@ -199,6 +199,14 @@ def test_the_loss_falls_below_chance_and_accuracy_rises(tmp_path: Path) -> None:
     assert outcome.last_loss < 0.5 * math.log(4)
     assert outcome.last_loss < outcome.first_loss
     assert outcome.last_accuracy > max(0.6, outcome.first_accuracy)
+
+
+def test_a_dataset_is_named_with_its_fields_and_one_of_several_labels_is_refused(tmp_path: Path) -> None:
+    named = pretrain.Settings(recipe="Noise:num_classes=4,canvas=32", steps=9, warmup=1)
+    assert pretrain.build_recipe(named) == Noise(num_classes=4, canvas=32)
+    with pytest.raises(ValueError, match="one label an image, got FractalScenes, whose images show several classes"):
+        pretrain.pretrain(tiny(tmp_path / "run", recipe="FractalScenes:num_classes=3,canvas=32"))
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_leaves_weights_settings_recipe_and_log(finished: Path) -> None:
