@@ -1,5 +1,6 @@
 #include "../lanes_avx2.h"
 
+#include "../add_four_avx.h"
 #include "../count_hits.h"
 
 namespace onepfrac {
@@ -10,16 +11,6 @@ struct CountingLanes : Avx2Lanes {
     static ONEPFRAC_FN void add_ones(std::uint32_t* base, U offsets) {
         add_four(base, _mm256_castsi256_si128(offsets));
         add_four(base, _mm256_extracti128_si256(offsets, 1));
-    }
-
-  private:
-    static ONEPFRAC_FN void add_two(std::uint32_t* base, long long offsets) {
-        ++base[static_cast<std::int32_t>(offsets)];
-        ++base[offsets >> 32];
-    }
-    static ONEPFRAC_FN void add_four(std::uint32_t* base, __m128i offsets) {
-        add_two(base, _mm_cvtsi128_si64(offsets));
-        add_two(base, _mm_extract_epi64(offsets, 1));
     }
 };
 

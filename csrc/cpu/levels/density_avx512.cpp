@@ -1,5 +1,6 @@
 #include "../lanes_avx512.h"
 
+#include "../add_four_avx.h"
 #include "../count_hits.h"
 
 namespace onepfrac {
@@ -12,16 +13,6 @@ struct CountingLanes : Avx512Lanes {
         add_four(base, _mm512_extracti32x4_epi32(offsets, 1));
         add_four(base, _mm512_extracti32x4_epi32(offsets, 2));
         add_four(base, _mm512_extracti32x4_epi32(offsets, 3));
-    }
-
-  private:
-    static ONEPFRAC_FN void add_two(std::uint32_t* base, long long offsets) {
-        ++base[static_cast<std::int32_t>(offsets)];
-        ++base[offsets >> 32];
-    }
-    static ONEPFRAC_FN void add_four(std::uint32_t* base, __m128i offsets) {
-        add_two(base, _mm_cvtsi128_si64(offsets));
-        add_two(base, _mm_extract_epi64(offsets, 1));
     }
 };
 
