@@ -7,8 +7,8 @@ One thread, on a sample of images spread over the whole set; the whole is extrap
 into memory. "Stream" is float32 3 x 224 x 224 under crops and flips with new draws for every image, as training takes
 them. "Building" draws images and encodes them as PNG the way ``onepfrac export`` does, without the disk. "Released" is
 `released.py`, the published generators' rules in plain Python, for the same systems and parameters, on 2 to 40 images;
-for FractalScenes in Numba and OpenCV, with the release's cache. Noise and SingleImage are not in a release. Hours that
-papers state stand beside. The search for FractalDB's thousand categories is timed on two threads.
+for FractalScenes in Numba and OpenCV, with the release's cache. For Noise and SingleImage we know of no release. Hours
+that papers state stand beside. The search for FractalDB's thousand categories is timed on two threads.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from onepfrac.files import canonical_json, parse_json_object, read_json_object, 
 from onepfrac.ifs import IFS, MAX_MAPS
 from onepfrac.systems import diverges
 
-__all__ = ["MAX_CATEGORIES", "MAX_CATEGORIES_BYTES", "Categories", "check_folder", "stack_systems"]
+__all__ = ["MAX_CATEGORIES", "MAX_CATEGORIES_BYTES", "Categories", "as_values", "check_folder", "stack_systems"]
 
 MAX_CATEGORIES = 1_000_000
 MAX_CATEGORIES_BYTES = 1024 * 1024 * 1024
@@ -83,7 +83,7 @@ class Categories(Sequence[IFS]):
 
     def as_lists(self) -> list[dict[str, object]]:
         """Return each system as a dict of ``maps`` and ``probs``, as JSON takes it."""
-        return [{"maps": ifs.maps.tolist(), "probs": ifs.probs.tolist()} for ifs in self.systems]
+        return [as_values(ifs) for ifs in self.systems]
 
     @classmethod
     def from_json(cls, text: str) -> Categories:
@@ -164,6 +164,11 @@ class Categories(Sequence[IFS]):
             return cls(systems)
         except (TypeError, ValueError) as error:
             raise type(error)(f"{name}: {error}") from error
+
+
+def as_values(ifs: IFS) -> dict[str, object]:
+    """Return a system as JSON takes it: ``maps``, lists of (N, 2, 3), and ``probs``, a list of (N,)."""
+    return {"maps": ifs.maps.tolist(), "probs": ifs.probs.tolist()}
 
 
 def check_folder(path: Path, count: int) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from onepfrac.categories import MAX_CATEGORIES, MAX_CATEGORIES_BYTES, Categories, stack_systems
+from onepfrac.categories import MAX_CATEGORIES, MAX_CATEGORIES_BYTES, Categories, as_values, stack_systems
 from onepfrac.checks import check_choice, check_float, check_int
 from onepfrac.drawing import Drawing
 from onepfrac.draws import FORMAT_VERSION, Purpose, check_seed, keys, uniform
@@ -166,7 +166,7 @@ class Search:
         for place, (category, attempt) in enumerate(tried):
             if self.systems[category] is not None:
                 continue
-            if shares[place] >= max(self.rule.fill, 0.0):
+            if shares[place] >= self.rule.fill:
                 self.systems[category] = candidates[place]
                 found += 1
             else:
@@ -255,10 +255,7 @@ class Search:
         return {"format": FORMAT_VERSION, "type": "Search", **self.about()}
 
     def _save(self, path: Path) -> None:
-        systems = [
-            None if system is None else {"maps": system.maps.tolist(), "probs": system.probs.tolist()}
-            for system in self.systems
-        ]
+        systems = [None if system is None else as_values(system) for system in self.systems]
         write_text(path, canonical_json(self._settings() | {"systems": systems, "attempts": self.attempts.tolist()}))
 
 

@@ -60,6 +60,8 @@ class FractalScenes(Recipe):
     is all its classes (binary cross entropy): the first object's comes from the order of the stream, the others' are
     uniform. The distributions are those of the release's generator, see `onepfrac.scenes.draw_scenes`.
 
+    Augmentation takes tone plane by plane: contrast by the mean of a plane, and no saturation.
+
     Parameters
     ----------
     num_classes
