@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from family import SMALL
 from safetensors.torch import load_file, save_file
 
 from onepfrac.augment import Policy, resolve_policy
@@ -201,10 +202,35 @@ def test_the_loss_falls_below_chance_and_accuracy_rises(tmp_path: Path) -> None:
     assert outcome.last_accuracy > max(0.6, outcome.first_accuracy)
 
 
-def test_a_dataset_is_named_with_its_fields_and_one_of_several_labels_is_refused(tmp_path: Path) -> None:
+def test_a_dataset_is_named_with_its_fields() -> None:
     named = pretrain.Settings(recipe="Noise:num_classes=4,canvas=32", steps=9, warmup=1)
     assert pretrain.build_recipe(named) == Noise(num_classes=4, canvas=32)
-    with pytest.raises(ValueError, match="one label an image, got FractalScenes, whose images show several classes"):
+
+
+@pytest.mark.parametrize("name", sorted(SMALL))
+def test_every_recipe_of_the_family_can_be_trained_on(tmp_path: Path, name: str) -> None:
+    SMALL[name].save(tmp_path / "recipe.json")
+    mixing = {"mixup": 0.0, "cutmix": 0.0} if SMALL[name].multi_label else {}
+    changes = {"recipe": str(tmp_path / "recipe.json"), "steps": 2, "warmup": 1, "lr": 0.01, **mixing}
+    outcome = pretrain.pretrain(tiny(tmp_path / "run", **changes))
+    assert outcome.finished
+    assert math.isfinite(outcome.last_loss)
+    info = checkpoint.read_info(outcome.weights)
+    assert info["fingerprint"] == SMALL[name].fingerprint
+    assert info["metrics"] == {"loss": outcome.last_loss, "accuracy": outcome.last_accuracy}
+
+
+def test_images_of_several_classes_have_a_loss_of_each_class_and_are_not_mixed(tmp_path: Path) -> None:
+    logits = torch.tensor([[3.0, -1.0, 0.5], [-2.0, 1.0, 4.0]])
+    labels = torch.tensor([[1.0, 0.0, 1.0], [1.0, 1.0, 0.0]])
+    loss, right = pretrain.judge(logits, labels, 0.0, several=True)
+    chance = torch.sigmoid(logits)
+    by_hand = -(labels * chance.log() + (1 - labels) * (1 - chance).log()).mean()
+    torch.testing.assert_close(loss, by_hand)
+    assert right == 0.5  # the first image's best guess is one of its classes, the second's is not
+    smooth, _ = pretrain.judge(logits, labels, 0.2, several=True)
+    torch.testing.assert_close(smooth, pretrain.judge(logits, labels * 0.8 + 0.1, 0.0, several=True)[0])
+    with pytest.raises(ValueError, match="mixup and cutmix must be 0 with FractalScenes, whose images show several"):
         pretrain.pretrain(tiny(tmp_path / "run", recipe="FractalScenes:num_classes=3,canvas=32"))
     assert not (tmp_path / "run").exists()
 
@@ -214,6 +240,7 @@ def test_a_run_leaves_weights_settings_recipe_and_log(finished: Path) -> None:
         "weights.safetensors",
         "weights-0000004.safetensors",
         "checkpoint.safetensors",
+        "log.jsonl",
         "settings.json",
         "recipe.json",
         "tensorboard",
@@ -236,6 +263,11 @@ def test_the_log_holds_loss_speed_and_waiting(finished: Path) -> None:
         assert [event.step for event in events.Scalars(name)] == [2, 3, 4, 6]
     assert events.Scalars("train/lr")[-1].value == pytest.approx(pretrain.learning_rate(tiny(finished), 5))
     assert all(0 <= event.value <= 1 for event in events.Scalars("speed/waiting_for_data"))
+    lines = log_of(finished)
+    assert [line["step"] for line in lines] == [2, 3, 4, 6]
+    assert [line["train/loss"] for line in lines] == pytest.approx(
+        [event.value for event in events.Scalars("train/loss")]
+    )
 
 
 def test_timm_loads_the_weights(finished: Path) -> None:
@@ -268,6 +300,127 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_checkpoint(tmp_pat
     with pytest.raises(FloatingPointError, match=r"the loss is (nan|inf) by step"):
         pretrain.pretrain(tiny(out, steps=40, lr=1e30, warmup=0, save_every=1))
     assert all(torch.isfinite(value).all() for value in load_file(out / "checkpoint.safetensors").values())
+
+
+# ---- what a step is made of ------------------------------------------------------------------------------------------
+
+PLAIN = {"mixup": 0.0, "cutmix": 0.0, "drop_path": 0.0, "lr": 0.01}
+
+
+def weights_of(path: Path) -> dict[str, np.ndarray]:
+    return {name: value.numpy().astype(np.float64) for name, value in load_file(path).items()}
+
+
+def fresh_weights(settings: pretrain.Settings) -> dict[str, np.ndarray]:
+    machine.seed_step(settings.seed, machine.INITIAL)
+    arguments = options.model_arguments(settings.model_arg)
+    model = models.build_model(settings.model, 4, settings.size, arguments, settings.drop_path)
+    return {name: value.numpy().astype(np.float64) for name, value in model.state_dict().items()}
+
+
+def test_a_step_of_several_passes_is_the_step_of_one(tmp_path: Path) -> None:
+    for micro in (0, 2):
+        pretrain.pretrain(tiny(tmp_path / str(micro), micro_batch=micro, **PLAIN))
+    left, right = (load_file(tmp_path / name / "weights.safetensors") for name in ("0", "2"))
+    for name, value in left.items():
+        torch.testing.assert_close(right[name], value, rtol=1e-3, atol=2e-5)
+    losses = [[line["train/loss"] for line in log_of(tmp_path / name)] for name in ("0", "2")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_long_gradients_are_shortened_to_the_norm(tmp_path: Path) -> None:
+    """The first step of SGD with Nesterov's momentum m goes (1 + m) x rate x gradient."""
+    settings = tiny(
+        tmp_path / "run", **PLAIN, steps=1, warmup=0, optimizer="sgd", clip_grad=1e-3, weight_decay=0.0, micro_batch=4
+    )
+    pretrain.pretrain(settings)
+    before, after = fresh_weights(settings), weights_of(tmp_path / "run" / "weights.safetensors")
+    moved = math.sqrt(sum(((after[name] - before[name]) ** 2).sum() for name in after))
+    assert moved == pytest.approx(1.9 * 1e-3 * pretrain.learning_rate(settings, 0), rel=1e-2)
+
+
+def test_the_average_of_the_weights_follows_them(tmp_path: Path) -> None:
+    settings = tiny(tmp_path / "run", ema=0.5, keep_every=1, **PLAIN)
+    pretrain.pretrain(settings)
+    average = fresh_weights(settings)
+    for step in range(1, 7):
+        decay = min(0.5, (1 + step) / (10 + step))
+        now = weights_of(tmp_path / "run" / f"weights-{step:07d}.safetensors")
+        average = {name: decay * average[name] + (1 - decay) * value for name, value in now.items()}
+        written = weights_of(tmp_path / "run" / f"weights-ema-{step:07d}.safetensors")
+        for name, value in average.items():
+            np.testing.assert_allclose(written[name], value, rtol=1e-4, atol=1e-6)
+    assert same(tmp_path / "run" / "weights-ema.safetensors", tmp_path / "run" / "weights-ema-0000006.safetensors")
+    assert checkpoint.read_info(tmp_path / "run" / "weights-ema.safetensors")["average"] is True
+
+
+SWIN = ("embed_dim=16", "depths=(1,1)", "num_heads=(1,2)", "window_size=4", "patch_size=4")
+CONVNEXT = ("depths=(1,1,1,1)", "dims=(8,16,16,32)")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"precision": "bfloat16"},
+        {"precision": "float16", "lr": 0.01},
+        {"optimizer": "sgd", "clip_grad": 1.0},
+        {"optimizer": "lion", "lr": 0.001},
+        {"micro_batch": 2, "ema": 0.9},
+        {"model": "swin_tiny_patch4_window7_224", "model_arg": SWIN, "size": 32},
+        {"model": "resnet10t", "model_arg": (), "size": 32, "ema": 0.9, "drop_path": 0.0},
+        {"model": "convnext_atto", "model_arg": CONVNEXT, "size": 32},
+    ],
+    ids=lambda changes: " ".join(str(value) for value in list(changes.values())[:2]),
+)
+def test_whatever_a_step_is_made_of_a_stopped_run_resumes_to_the_same_bits(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    changes = {"steps": 3, "warmup": 1, **changes}
+    assert pretrain.pretrain(tiny(tmp_path / "whole", **changes)).finished
+    assert pretrain.pretrain(tiny(tmp_path / "parts", minutes=1e-9, **changes)).step == 1
+    assert pretrain.pretrain(tiny(tmp_path / "parts", resume=True, **changes)).finished
+    for path in (tmp_path / "whole").glob("*.safetensors"):
+        assert same(path, tmp_path / "parts" / path.name), path.name
+    saved = load_file(tmp_path / "whole" / "weights.safetensors").values()
+    assert {value.dtype for value in saved if value.is_floating_point()} == {torch.float32}
+
+
+def test_a_loss_scale_belongs_to_the_checkpoint(tmp_path: Path) -> None:
+    pretrain.pretrain(tiny(tmp_path / "run", precision="float16", lr=0.01))
+    saved, info = checkpoint.read(tmp_path / "run" / "checkpoint.safetensors")
+    assert saved["scaler._growth_tracker"] == 6
+    assert saved["scaler.scale"] == 2.0**16
+    del saved["scaler.scale"]
+    checkpoint.write(tmp_path / "run" / "checkpoint.safetensors", saved, info)
+    with pytest.raises(ValueError, match=r"the loss scale must have .*'scale'.*, got \['_growth_tracker'\]"):
+        pretrain.pretrain(tiny(tmp_path / "run", precision="float16", lr=0.01, resume=True))
+
+
+def test_an_average_of_another_model_is_refused(tmp_path: Path) -> None:
+    pretrain.pretrain(tiny(tmp_path / "run", ema=0.9))
+    saved, info = checkpoint.read(tmp_path / "run" / "checkpoint.safetensors")
+    del saved["average.norm.weight"]
+    checkpoint.write(tmp_path / "run" / "checkpoint.safetensors", saved, info)
+    with pytest.raises(ValueError, match=r"the average of 31 tensors does not fit this model's 32"):
+        pretrain.pretrain(tiny(tmp_path / "run", ema=0.9, resume=True))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"micro_batch": 3}, "micro_batch must divide the 8 images of a rank and be even for mixup, got 3"),
+        ({"micro_batch": 1}, "micro_batch must divide the 8 images of a rank and be even for mixup, got 1"),
+        ({"micro_batch": 16}, "micro_batch must divide the 8 images of a rank"),
+        ({"cuda_graphs": True}, "cuda_graphs must be off on a cpu device, got True"),
+        ({"parallel": "fsdp", "precision": "float16"}, "precision must be bfloat16 or float32 with parallel fsdp"),
+        ({"optimizer": "adam"}, "optimizer must be one of"),
+        ({"ema": 1.5}, "ema must be a number"),
+    ],
+)
+def test_a_step_that_cannot_be_made_is_refused(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        pretrain.pretrain(tiny(tmp_path / "run", **changes))
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow
@@ -351,9 +504,13 @@ def test_a_signal_finishes_the_step_and_writes_a_checkpoint(
     assert same(out / "weights.safetensors", finished / "weights.safetensors")
 
 
-def test_a_killed_run_resumes_to_the_same_bits(tmp_path: Path) -> None:
+def log_of(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def test_a_killed_run_resumes_to_the_same_bits_and_the_same_trace_of_losses(tmp_path: Path) -> None:
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    words = as_options(tiny(killed, steps=400, save_every=1, log_every=400))
+    words = as_options(tiny(killed, steps=400, save_every=3, log_every=1))
     process = subprocess.Popen(
         [sys.executable, "-m", "onepfrac", "pretrain", *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
@@ -366,11 +523,16 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path: Path) -> None:
     assert process.returncode == -signal.SIGKILL, errors.decode()
     step = checkpoint.read_info(path)["step"]
     assert 0 < step < 400
-    changes = {"steps": 400, "log_every": 400, "save_every": 400}
+    with (killed / "log.jsonl").open("a") as log:
+        log.write('{"step": 399, "train/lo')  # as a write that was cut short
+    changes = {"steps": 400, "log_every": 1, "save_every": 400}
     outcome = pretrain.pretrain(tiny(killed, **changes, resume=True))
     assert outcome.finished
     pretrain.pretrain(tiny(whole, **changes))
     assert same(killed / "weights.safetensors", whole / "weights.safetensors")
+    traces = [[(line["step"], line["train/loss"]) for line in log_of(folder)] for folder in (killed, whole)]
+    assert [step for step, _ in traces[1]] == list(range(1, 401))
+    assert traces[0] == traces[1]
 
 
 def test_a_finished_run_is_left_as_it_is(finished: Path) -> None:
@@ -466,7 +628,7 @@ def test_every_setting_is_pinned_or_free_on_purpose() -> None:
     pinned = (
         "steps seed sigma delta num_classes data_seed num_maps mode points canvas pad brush min_inked size "
         "augment crop draws model model_arg drop_path batch_size lr min_lr warmup weight_decay smoothing mixup "
-        "cutmix mix_prob mix_switch precision"
+        "cutmix mix_prob mix_switch precision micro_batch optimizer clip_grad ema"
     )
     assert names - pretrain.FREE == set(pinned.split())
     assert names >= pretrain.FREE

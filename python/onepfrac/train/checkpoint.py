@@ -11,14 +11,24 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from onepfrac import files
+from onepfrac.train.average import Average
+from onepfrac.train.parallel import spread_like, whole
 
 __all__ = ["read", "read_info", "restore", "training_state", "write"]
 
 _KEY = "onepfrac"  # the header's entry that holds the JSON object
+_SCALER: dict[str, type] = {"scale": float, "_growth_tracker": int}  # what moves in a GradScaler, with its types
 
 
-def write(path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor], info: Mapping[str, Any]) -> None:
-    """Write tensors of any device, and ``info`` (plain JSON data), to ``path``; the file is whole or absent."""
+def write(
+    path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor], info: Mapping[str, Any], here: bool = True
+) -> None:
+    """Write tensors of any device, and ``info`` (plain JSON data), to ``path``; the file is whole or absent.
+
+    Where not ``here``, as on all ranks but one, nothing is written.
+    """
+    if not here:
+        return
     # Copies, because safetensors refuses tensors that share memory, as tied weights do.
     plain = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
     # "format" is what other readers of safetensors look for.
@@ -43,36 +53,63 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tensor], dict[st
     return _open(path, with_tensors=True)
 
 
-def training_state(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """Return weights and optimizer state as named tensors, without learning rates: those follow from the step."""
-    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+def training_state(
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler | None = None,
+    average: Average | None = None,
+) -> dict[str, torch.Tensor]:
+    """Return all that a run needs besides its step's number as named tensors; learning rates follow from the step.
+
+    Where FSDP spread the weights every rank must call it, and gets them whole.
+    """
+    tensors = {f"model.{name}": whole(tensor) for name, tensor in model.state_dict().items()}
     state: dict[int, dict[str, torch.Tensor]] = optimizer.state_dict()["state"]
-    return tensors | {f"optimizer.{i}.{key}": tensor for i, entry in state.items() for key, tensor in entry.items()}
+    for i, entry in state.items():
+        # Lion and SGD keep no counter; a None is a momentum that no gradient has reached.
+        tensors |= {f"optimizer.{i}.{key}": whole(value) for key, value in entry.items() if value is not None}
+    if scaler is not None and scaler.is_enabled():
+        moving = scaler.state_dict()
+        tensors |= {f"scaler.{key}": torch.tensor(moving[key], dtype=torch.float64) for key in _SCALER}
+    return tensors | (average.state() if average is not None else {})
 
 
-def restore(model: torch.nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Put what `training_state` returned back into a model and an optimizer of the same make.
+def restore(
+    tensors: Mapping[str, torch.Tensor],
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler | None = None,
+    average: Average | None = None,
+) -> None:
+    """Put what `training_state` returned back into objects of the same make, on any number of ranks.
 
     Raises
     ------
     ValueError
         If it does not fit them.
     """
+    own = model.state_dict()
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     weights: dict[str, torch.Tensor] = {}
     state: dict[int, dict[str, torch.Tensor]] = {}
-    shapes = [parameter.shape for group in optimizer.param_groups for parameter in group["params"]]
+    averaged: dict[str, torch.Tensor] = {}
+    scales: dict[str, float] = {}
     for name, tensor in tensors.items():
         part, _, rest = name.partition(".")
         index, _, key = rest.partition(".")
         if part == "model":
-            weights[rest] = tensor
+            weights[rest] = spread_like(tensor, own[rest]) if rest in own else tensor
         elif (
             part == "optimizer"
             and index.isdecimal()
-            and int(index) < len(shapes)
-            and tensor.shape in (torch.Size(), shapes[int(index)])
+            and int(index) < len(parameters)
+            and tensor.shape in (torch.Size(), parameters[int(index)].shape)
         ):
-            state.setdefault(int(index), {})[key] = tensor
+            state.setdefault(int(index), {})[key] = spread_like(tensor, parameters[int(index)])
+        elif part == "scaler" and scaler is not None and scaler.is_enabled() and tensor.ndim == 0:
+            scales[rest] = _SCALER[rest](tensor.item()) if rest in _SCALER else tensor.item()
+        elif part == "average" and average is not None:
+            averaged[name] = tensor
         else:
             raise ValueError(f"tensor {name!r} of shape {tuple(tensor.shape)} belongs to nothing in this model")
     try:
@@ -80,6 +117,12 @@ def restore(model: torch.nn.Module, optimizer: torch.optim.Optimizer, tensors: M
     except RuntimeError as error:
         raise ValueError(f"the weights do not fit the model: {error}") from error
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    if scaler is not None and scaler.is_enabled():
+        if scales.keys() != _SCALER.keys():
+            raise ValueError(f"the loss scale must have {sorted(_SCALER)}, got {sorted(scales)}")
+        scaler.load_state_dict(scaler.state_dict() | scales)
+    if average is not None:
+        average.load(averaged)
 
 
 def _open(path: str | os.PathLike[str], with_tensors: bool) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

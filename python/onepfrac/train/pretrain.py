@@ -2,8 +2,9 @@
 
     torchrun --nproc-per-node 8 -m onepfrac pretrain --preset paper
 
-The loss is LPCE, the cross entropy over the L perturbations of one fractal (Nakamura et al., ECCV 2024). Every random
-choice of a step follows from (seed, step, rank), so besides weights and optimizer a run's state is the step's number.
+The loss is LPCE, the cross entropy over the L perturbations of one fractal (Nakamura et al., ECCV 2024). A step's batch
+is made of micro-batches, which the ranks share; every random choice follows from (seed, step, micro-batch), so besides
+weights and optimizer a run's state is the step's number, whatever the number of ranks.
 """
 
 from __future__ import annotations
@@ -17,25 +18,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
-import torch.distributed as dist
 from timm.data import Mixup
 from timm.optim import create_optimizer_v2
-from torch.nn.functional import cross_entropy
-from torch.nn.parallel import DistributedDataParallel
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from torch.utils.data import DataLoader
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from onepfrac import __version__, contact_sheet, files
+from onepfrac import contact_sheet
 from onepfrac.augment import resolve_policy
 from onepfrac.datasets import OnePFrac, Recipe, recipe_of
-from onepfrac.train import checkpoint, machine, options
+from onepfrac.train import checkpoint, machine, options, parallel, run_folder
+from onepfrac.train.average import Average
 from onepfrac.train.models import build_model
 from onepfrac.train.options import setting
 
-__all__ = ["FREE", "PRESETS", "Outcome", "Settings", "build_recipe", "learning_rate", "pretrain", "resolve"]
+__all__ = ["FREE", "PRESETS", "Outcome", "Settings", "build_recipe", "judge", "learning_rate", "pretrain", "resolve"]
 
 
 @dataclass(frozen=True)
@@ -81,11 +79,19 @@ class Settings:
     model_arg: tuple[str, ...] = setting((), "argument for the model, e.g. patch_size=4; may be repeated")
     drop_path: float = setting(0.1, "rate of stochastic depth", high=1)
 
-    batch_size: int = setting(256, "images a step, over all ranks", low=1, group="optimisation (AdamW)")
+    batch_size: int = setting(256, "images a step, over all ranks", low=1, group="optimisation")
+    micro_batch: int = setting(
+        0, "images of one pass; a step adds up the gradients of several. 0: all that a rank has of a step"
+    )
+    optimizer: str = setting("adamw", "optimizer", choices=("adamw", "sgd", "lion"))
     lr: float = setting(1e-3, "peak learning rate per 512 images: lr x batch size / 512 is used")
     min_lr: float = setting(1e-5, "learning rate at the end of the cosine")
     warmup: int = setting(5000, "steps of linear warm-up")
     weight_decay: float = setting(0.05, "weight decay; none on biases, norms and embeddings")
+    clip_grad: float = setting(0.0, "norm to which longer gradients are shortened; 0: none")
+    ema: float = setting(
+        0.0, "decay of an average of the weights, weights-ema.safetensors, e.g. 0.9999; 0: none", high=1
+    )
     smoothing: float = setting(0.1, "label smoothing", high=1)
     mixup: float = setting(0.8, "alpha of mixup; 0: none")
     cutmix: float = setting(1.0, "alpha of cutmix; 0: none")
@@ -93,8 +99,14 @@ class Settings:
     mix_switch: float = setting(0.5, "probability of cutmix where both are on", high=1)
 
     device: str = setting("auto", "auto (a CUDA device where there is one), cpu, cuda or cuda:N", group="machine")
-    precision: str = setting("auto", "auto: bfloat16 on CUDA, else float32", choices=("auto", "float32", "bfloat16"))
+    precision: str = setting(
+        "auto", "auto: bfloat16 on CUDA, else float32", choices=("auto", "float32", "bfloat16", "float16")
+    )
     compile: bool = setting(False, "torch.compile the model")
+    cuda_graphs: bool = setting(False, "compile it into CUDA graphs, for models whose kernels are short")
+    parallel: str = setting(
+        "auto", "weights on every rank (ddp; auto) or spread over all (fsdp)", choices=("auto", "ddp", "fsdp")
+    )
     deterministic: bool = setting(False, "deterministic CUDA kernels, so that resuming is exact there too")
 
     def __post_init__(self) -> None:
@@ -111,10 +123,12 @@ class Settings:
         return self.mix_prob > 0 and (self.mixup > 0 or self.cutmix > 0)
 
 
+CHECKPOINT, WEIGHTS = "checkpoint of onepfrac pretrain, format 1", "weights of onepfrac pretrain, format 1"
+
 # What may differ when a run is resumed: it does not enter the arithmetic of a step (the recipe's content does, and is
 # compared by its fingerprint). On another device or number of ranks the run goes on, but no longer to the same bits.
 FREE = {"out", "resume", "overwrite", "save_every", "keep_every", "log_every", "minutes", "sheet", "recipe"}
-FREE |= {"workers", "threads", "device", "compile", "deterministic"}
+FREE |= {"workers", "threads", "device", "compile", "cuda_graphs", "parallel", "deterministic"}
 
 # fmt: off
 PRESETS: dict[str, dict[str, Any]] = {
@@ -130,7 +144,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "canvas": 512, "pad": 6, "brush": "patch", "min_inked": 0.05,
         "size": 224, "augment": "deit", "crop": True, "draws": "fixed",
         "model": "vit_tiny_patch16_224", "drop_path": 0.1,
-        "batch_size": 256, "lr": 1e-3, "min_lr": 1e-5, "warmup": 5000, "weight_decay": 0.05, "smoothing": 0.1,
+        "batch_size": 256, "optimizer": "adamw", "lr": 1e-3, "min_lr": 1e-5, "warmup": 5000, "weight_decay": 0.05,
+        "clip_grad": 0.0, "ema": 0.0, "smoothing": 0.1,
         "mixup": 0.8, "cutmix": 1.0, "mix_prob": 1.0, "mix_switch": 0.5,
     },
 }
@@ -171,12 +186,7 @@ def learning_rate(settings: Settings, step: int) -> float:
 def build_recipe(settings: Settings) -> Recipe:
     """Return the recipe that the settings name or describe."""
     if settings.recipe:
-        recipe = recipe_of(settings.recipe)
-        if recipe.multi_label:
-            raise ValueError(
-                f"recipe must have one label an image, got {recipe.dataset}, whose images show several classes"
-            )
-        return recipe
+        return recipe_of(settings.recipe)
     names = [field.name for field in dataclasses.fields(OnePFrac) if field.name != "seed"]
     return OnePFrac(seed=settings.data_seed, **{name: getattr(settings, name) for name in names})
 
@@ -189,9 +199,13 @@ def resolve(given: dict[str, Any], preset: str | None = None) -> Settings:
     base = dict(PRESETS[preset]) if preset else {}
     if "out" in given:  # a preset may only write over its own folder
         base.pop("overwrite", None)
-    path = Path(given.get("out", Settings.out)) / "checkpoint.safetensors"
+    path = Path(given.get("out", Settings.out)) / run_folder.CHECKPOINT
     if given.get("resume") and not preset and path.exists():
-        base = dataclasses.asdict(_saved_settings(path)) | {"resume": False, "overwrite": False, "minutes": 0.0}
+        base = dataclasses.asdict(run_folder.saved_settings(path, Settings, CHECKPOINT)) | {
+            "resume": False,
+            "overwrite": False,
+            "minutes": 0.0,
+        }
     return Settings(**(base | given))
 
 
@@ -206,44 +220,54 @@ def pretrain(settings: Settings) -> Outcome:
         If the loss is no longer finite; the last checkpoint stays.
     """
     # ---- set-up --------------------------------------------------------------------------------------------------
-    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    rank, world = parallel.place()
     share, even = settings.batch_size // world, 2 if settings.mixes else 1  # timm's mixup pairs images
     if settings.batch_size % (world * even):
         raise ValueError(
             f"batch_size must be a multiple of {world * even} with {world} rank(s)"
             f"{' and mixup' if settings.mixes else ''}, got {settings.batch_size}"
         )
+    micro = settings.micro_batch or share
+    if share % micro or micro % even:
+        raise ValueError(
+            f"micro_batch must divide the {share} images of a rank{' and be even for mixup' if even == 2 else ''},"
+            f" got {micro}"
+        )
+    passes = share // micro
     device = machine.pick_device(settings.device)
+    auto = "bfloat16" if device.type == "cuda" else "float32"
+    precision = auto if settings.precision == "auto" else settings.precision
+    if precision == "float16" and settings.parallel == "fsdp":
+        raise ValueError("precision must be bfloat16 or float32 with parallel fsdp, got 'float16'")
+    if settings.cuda_graphs and device.type != "cuda":
+        raise ValueError(f"cuda_graphs must be off on a {device.type} device, got True")
     recipe = build_recipe(settings)
+    if recipe.multi_label and settings.mixes:
+        raise ValueError(f"mixup and cutmix must be 0 with {recipe.dataset}, whose images show several classes")
     out = Path(settings.out)
-    start, saved = _find_checkpoint(settings, recipe)  # refused, if it must be, before anything is written
-    own_group = world > 1 and not dist.is_initialized()
-    if own_group:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    wants = {"resume": settings.resume, "overwrite": settings.overwrite}
+    # What must be refused is refused before anything is written.
+    start, saved = run_folder.find_checkpoint(settings, CHECKPOINT, FREE, recipe.fingerprint, **wants)
+    begun = parallel.begin(device)
+    parallel.same_everywhere("the step to go on from", start)
     if settings.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
 
     machine.seed_step(settings.seed, machine.INITIAL)
-    model = build_model(
-        settings.model,
-        recipe.num_classes,
-        settings.size,
-        options.model_arguments(settings.model_arg),
-        settings.drop_path,
-    )
+    arguments = options.model_arguments(settings.model_arg)
+    model = build_model(settings.model, recipe.num_classes, settings.size, arguments, settings.drop_path)
     model = model.to(device).train()
-    optimizer = create_optimizer_v2(model, opt="adamw", lr=settings.lr, weight_decay=settings.weight_decay)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    net = parallel.wrap(model, device, settings.parallel)
+    optimizer = create_optimizer_v2(model, settings.optimizer, lr=settings.lr, weight_decay=settings.weight_decay)
+    scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
+    average = Average(model, settings.ema) if settings.ema else None
     if saved:
-        checkpoint.restore(model, optimizer, saved)
+        checkpoint.restore(saved, model, optimizer, scaler, average)
         saved.clear()
-    net = model
-    if world > 1:
-        net = DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
-    if settings.compile:
-        net = torch.compile(net)  # type: ignore[assignment]
-    auto = "bfloat16" if device.type == "cuda" else "float32"
-    precision = auto if settings.precision == "auto" else settings.precision
+    if settings.compile or settings.cuda_graphs:
+        net = torch.compile(net, mode="reduce-overhead" if settings.cuda_graphs else None)  # type: ignore[assignment]
     alphas = {"mixup_alpha": settings.mixup, "cutmix_alpha": settings.cutmix}
     rates = {"prob": settings.mix_prob, "switch_prob": settings.mix_switch, "label_smoothing": settings.smoothing}
     mix = Mixup(**alphas, **rates, num_classes=recipe.num_classes) if settings.mixes else None
@@ -268,61 +292,69 @@ def pretrain(settings: Settings) -> Outcome:
             stream, batch_size=None, num_workers=settings.workers, pin_memory=pinned, worker_init_fn=quiet
         )
 
-    writer = None
+    log = None
+    about = {"settings": dataclasses.asdict(settings), "fingerprint": recipe.fingerprint}
     if rank == 0:
-        _begin_folder(settings, recipe, start, world, device)
-        writer = SummaryWriter(str(out / "tensorboard"), purge_step=start + 1)
-        size, classes = sum(parameter.numel() for parameter in model.parameters()), recipe.num_classes
-        print(f"{settings.model}, {size / 1e6:.2f} M parameters, {precision}, {world} x {machine.describe(device)}")
-        print(f"{classes} classes, recipe {recipe.fingerprint}; by chance: loss {math.log(classes):.3f}", end="")
+        run_folder.begin(out, start, {**about, "ranks": world, "device": machine.describe(device)})
+        recipe.save(out / "recipe.json")
+        if settings.sheet:
+            contact_sheet.save(contact_sheet.classes(recipe, settings.sheet), out / "classes.png")
+        log = run_folder.Log(out, start)
+        classes = recipe.num_classes
         print(
-            f", accuracy {1 / classes:.2%}\nsteps {start} to {settings.steps} of {settings.batch_size} images",
-            flush=True,
+            f"{settings.model}, {parameters / 1e6:.2f} M parameters, {precision}, {world} x {machine.describe(device)}"
         )
-    info = {"settings": dataclasses.asdict(settings), "recipe": json.loads(recipe.to_json())}
-    info |= {"fingerprint": recipe.fingerprint}
+        print(f"{classes} classes, recipe {recipe.fingerprint}; by chance: loss {math.log(classes):.3f}", end="")
+        print(f", accuracy {1 / classes:.2%}")
+        print(f"steps {start} to {settings.steps} of {settings.batch_size} images", flush=True)
+    info = {**about, "recipe": json.loads(recipe.to_json())}
 
     # ---- loop ----------------------------------------------------------------------------------------------------
     step, counted, stop = start, 0, False
-    totals = torch.zeros(3, device=device)  # since the last log entry: loss, share of right answers; wish to stop
+    totals = torch.zeros(2, device=device)  # since the last log entry: loss, share of right answers
     first = last = (math.nan, math.nan)
-    clock, waited = machine.Clock(device), 0.0
+    clock, waited, vote = machine.Clock(device), 0.0, parallel.Vote()
     bar = tqdm(
         total=settings.steps, initial=start, unit="step", dynamic_ncols=True, disable=None if rank == 0 else True
     )
     with machine.signals() as asked:
         batches = iter(loader)
         while step < settings.steps and not stop:
-            machine.seed_step(settings.seed, step * world + rank)
             with clock.waiting():
                 images, labels = (tensor.to(device, non_blocking=True) for tensor in next(batches))
-            targets = labels
-            if mix is not None:
-                images, targets = mix(images, labels)  # soft targets, smoothed
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(settings, step)
-            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-                logits = net(images)
-            loss = cross_entropy(logits.float(), targets, label_smoothing=0.0 if mix else settings.smoothing)
+            for number in range(passes):
+                machine.seed_step(settings.seed, (step * world + rank) * passes + number)
+                part = slice(number * micro, (number + 1) * micro)
+                # timm's mixup makes soft targets, smoothed.
+                inputs, targets = mix(images[part], labels[part]) if mix else (images[part], labels[part])
+                if settings.cuda_graphs:
+                    torch.compiler.cudagraph_mark_step_begin()
+                with parallel.without_sync(net, number + 1 < passes):
+                    with torch.autocast(device.type, getattr(torch, precision), enabled=precision != "float32"):
+                        logits = net(inputs).float()
+                    loss, right = judge(logits, targets, 0.0 if mix else settings.smoothing, recipe.multi_label)
+                    scaler.scale(loss / passes).backward()
+                totals += torch.stack([loss.detach(), right]) / passes
+            if settings.clip_grad:
+                scaler.unscale_(optimizer)
+                torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_grad)
+            scaler.step(optimizer)
+            scaler.update()
             optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
             step, counted = step + 1, counted + 1
-            right = logits.detach().argmax(1) == (targets.argmax(1) if mix else targets)
-            totals[:2] += torch.stack([loss.detach(), right.float().mean()])
+            if average is not None:
+                average.update(step)
             bar.update()
 
             late = 0 < 60 * settings.minutes < clock.seconds()
+            stop = vote.stop(bool(asked) or late)
             ends, saves = step == settings.steps, step % settings.save_every == 0
             keeps = settings.keep_every > 0 and step % settings.keep_every == 0
-            if not (ends or saves or keeps or step % settings.log_every == 0) and (world > 1 or not (asked or late)):
-                continue  # several ranks agree on stopping only where they wait for each other anyway
-            totals[2] += float(bool(asked) or late)
-            if world > 1:
-                dist.all_reduce(totals)
-                totals[:2] /= world
-            loss_sum, right_sum, stops = totals.tolist()
-            last, stop = (loss_sum / counted, right_sum / counted), stops > 0
+            if not (stop or ends or saves or keeps or step % settings.log_every == 0):
+                continue
+            last = tuple((parallel.total(totals) / (counted * world)).tolist())
             if not math.isfinite(last[0]):
                 raise FloatingPointError(f"the loss is {last[0]} by step {step}; try a lower lr or a longer warmup")
             first = last if math.isnan(first[0]) else first
@@ -330,32 +362,38 @@ def pretrain(settings: Settings) -> Outcome:
             speed, waited = counted * settings.batch_size / seconds, waited + waiting
             totals.zero_()
             counted = 0
-            if writer is None:
-                continue
-            text = f"loss {last[0]:.3f}, accuracy {last[1]:.1%}, {speed:.0f} images/s, waiting {waiting / seconds:.1%}"
-            bar.set_postfix_str(text)
-            if bar.disable:  # not a terminal
-                print(f"step {step}: {text}", flush=True)
-            entry = {"train/loss": last[0], "train/accuracy": last[1], "train/lr": learning_rate(settings, step - 1)}
-            entry |= {"speed/images_per_second": speed, "speed/waiting_for_data": waiting / seconds}
-            for name, value in entry.items():
-                writer.add_scalar(name, value, step)
-            if keeps:
-                of_step = {"kind": WEIGHTS, "step": step, **info}
-                checkpoint.write(out / f"weights-{step:07d}.safetensors", model.state_dict(), of_step)
+            if log is not None:
+                text = (
+                    f"loss {last[0]:.3f}, accuracy {last[1]:.1%}, {speed:.0f} images/s, waiting {waiting / seconds:.1%}"
+                )
+                bar.set_postfix_str(text)
+                if bar.disable:  # not a terminal
+                    print(f"step {step}: {text}", flush=True)
+                entry = {
+                    "train/loss": last[0],
+                    "train/accuracy": last[1],
+                    "train/lr": learning_rate(settings, step - 1),
+                }
+                log.write(
+                    step, {**entry, "speed/images_per_second": speed, "speed/waiting_for_data": waiting / seconds}
+                )
+            of_step = {"step": step, **info, "metrics": {"loss": last[0], "accuracy": last[1]}}
             if saves or ends or stop:
-                state = checkpoint.training_state(model, optimizer)
-                checkpoint.write(out / "checkpoint.safetensors", state, {"kind": CHECKPOINT, "step": step, **info})
+                state = checkpoint.training_state(model, optimizer, scaler, average)
+                checkpoint.write(out / run_folder.CHECKPOINT, state, {"kind": CHECKPOINT, **of_step}, rank == 0)
+            for suffix in [f"-{step:07d}"] * keeps + [""] * ends:
+                whole = {name: parallel.whole(tensor) for name, tensor in model.state_dict().items()}
+                checkpoint.write(out / f"weights{suffix}.safetensors", whole, {"kind": WEIGHTS, **of_step}, rank == 0)
+                if average is not None:
+                    made = {"kind": WEIGHTS, "average": True, **of_step}
+                    checkpoint.write(out / f"weights-ema{suffix}.safetensors", average.weights(), made, rank == 0)
     bar.close()
+    vote.close()
 
     # ---- end -----------------------------------------------------------------------------------------------------
-    if writer is not None:
-        writer.close()
-        if step == settings.steps:
-            checkpoint.write(out / "weights.safetensors", model.state_dict(), {"kind": WEIGHTS, "step": step, **info})
-    if own_group:
-        dist.barrier()
-        dist.destroy_process_group()
+    if log is not None:
+        log.close()
+    parallel.end(begun)
     seconds = clock.seconds()
     return Outcome(
         step=step,
@@ -372,61 +410,27 @@ def pretrain(settings: Settings) -> Outcome:
     )
 
 
-CHECKPOINT, WEIGHTS = "checkpoint of onepfrac pretrain, format 1", "weights of onepfrac pretrain, format 1"
+def judge(
+    logits: torch.Tensor, targets: torch.Tensor, smoothing: float, several: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the loss, and the share of images whose heaviest label wins; with several labels: one of them.
 
-
-def _saved_settings(path: Path) -> Settings:
-    info = checkpoint.read_info(path)
-    if info.get("kind") != CHECKPOINT:
-        raise ValueError(f"{path} must be a {CHECKPOINT}, but is {info.get('kind', 'of another program')!r}")
-    return options.from_json(Settings, info["settings"], str(path))
-
-
-def _find_checkpoint(settings: Settings, recipe: Recipe) -> tuple[int, dict[str, torch.Tensor]]:
-    """Return step and tensors of the checkpoint to go on from, or 0 and nothing; refuse what does not belong here."""
-    out, path = Path(settings.out), Path(settings.out, "checkpoint.safetensors")
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"out must name a folder, got the file {out}")
-    found = path.exists()
-    if not settings.resume:
-        if (found or (out / "weights.safetensors").exists()) and not settings.overwrite:
-            raise ValueError(
-                f"out: {out} holds a run; give --resume to go on, --overwrite to start anew, or another --out"
-            )
-        return 0, {}
-    if not found:
-        return 0, {}
-    saved = _saved_settings(path)
-    for name in sorted({field.name for field in dataclasses.fields(Settings)} - FREE):
-        if getattr(saved, name) != getattr(settings, name):
-            is_, was = getattr(settings, name), getattr(saved, name)
-            raise ValueError(f"{name} must stay {was!r} to go on from {path}, got {is_!r}")
-    tensors, info = checkpoint.read(path)
-    if info.get("fingerprint") != recipe.fingerprint:
-        raise ValueError(f"recipe must stay {info.get('fingerprint')} to go on from {path}, got {recipe.fingerprint}")
-    step = info.get("step")
-    if not isinstance(step, int) or not 0 < step <= settings.steps:
-        raise ValueError(f"{path} must hold a step in 1..{settings.steps}, got {step!r}")
-    return step, tensors
-
-
-def _begin_folder(settings: Settings, recipe: Recipe, start: int, world: int, device: torch.device) -> None:
-    """Write what describes the run. Where it starts anew, remove what an earlier one left in the folder."""
-    out = Path(settings.out)
-    out.mkdir(parents=True, exist_ok=True)
-    if start == 0:
-        for pattern in (
-            "checkpoint.safetensors",
-            "weights.safetensors",
-            "weights-*.safetensors",
-            "tensorboard/events.*",
-        ):
-            for old in out.glob(pattern):
-                old.unlink()
-    recipe.save(out / "recipe.json")
-    versions = {"onepfrac": __version__, "torch": torch.__version__, "timm": timm.__version__}
-    about: dict[str, Any] = {"settings": dataclasses.asdict(settings), "fingerprint": recipe.fingerprint}
-    about |= {"versions": versions, "ranks": world, "device": machine.describe(device)}
-    files.write_text(out / "settings.json", json.dumps(about, indent=2) + "\n")
-    if settings.sheet:
-        contact_sheet.save(contact_sheet.classes(recipe, settings.sheet), out / "classes.png")
+    Parameters
+    ----------
+    logits
+        (B, L) float32.
+    targets
+        (B,) int64 or, where mixup made them, (B, L) float32 that add up to 1. With several labels (B, L) of 0 and 1.
+    smoothing
+        Label smoothing; with several labels, where each class has a binary cross entropy, towards 1 / 2.
+    several
+        Whether an image shows several classes.
+    """
+    guess = logits.detach().argmax(1)
+    if several:
+        right = targets.gather(1, guess[:, None]) > 0
+        loss = binary_cross_entropy_with_logits(logits, targets * (1 - smoothing) + smoothing / 2)
+    else:
+        right = guess == (targets.argmax(1) if targets.ndim == 2 else targets)
+        loss = cross_entropy(logits, targets, label_smoothing=smoothing)
+    return loss, right.float().mean()
