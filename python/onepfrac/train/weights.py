@@ -158,7 +158,6 @@ def pretrained_cfg(about: About, model: torch.nn.Module) -> dict[str, Any]:
         A model of their architecture.
     """
     own: Mapping[str, Any] = model.pretrained_cfg  # type: ignore[assignment]
-    names = classifier_names(model)
     channels = int(about.model_args.get("in_chans", 3))
     return {
         "architecture": about.model,
@@ -174,7 +173,7 @@ def pretrained_cfg(about: About, model: torch.nn.Module) -> dict[str, Any]:
         "num_classes": about.num_classes,
         "pool_size": None,
         "first_conv": own.get("first_conv"),
-        "classifier": names[0] if len(names) == 1 else names,
+        "classifier": own.get("classifier") or classifier_names(model),
     }
 
 
