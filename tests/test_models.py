@@ -7,30 +7,9 @@ from typing import Any
 import pytest
 import timm
 import torch
+from tiny_models import FAMILIES, NEXT, VIT, make
 
 from onepfrac.train import models
-
-VIT = {"patch_size": 8, "embed_dim": 16, "depth": 1, "num_heads": 2}
-SWIN = {"embed_dim": 8, "depths": (1, 1), "num_heads": (1, 2), "window_size": 4}
-NEXT = {"depths": (1, 1, 1, 1), "dims": (8, 8, 16, 16)}
-WIDE = {"patch_size": 8, "embed_dim": 192, "depth": 1, "num_heads": 2}  # eva02's MLP is as wide as the model says
-
-FAMILIES: dict[str, tuple[int, dict[str, Any]]] = {
-    "vit_tiny_patch16_224": (16, VIT),
-    "deit_tiny_distilled_patch16_224": (16, VIT),
-    "vit_small_patch16_rope_224": (16, VIT),
-    "beit_base_patch16_224": (16, VIT),
-    "eva02_tiny_patch14_224": (16, WIDE),
-    "naflexvit_base_patch16_gap": (32, {"embed_dim": 16, "depth": 1, "num_heads": 2}),
-    "swin_tiny_patch4_window7_224": (32, SWIN),
-    "swinv2_tiny_window8_256": (32, SWIN),
-    "swinv2_cr_tiny_224": (32, SWIN),
-    "resnet18": (32, {"layers": (1, 1, 1, 1), "channels": (8, 8, 16, 16)}),
-    "convnext_atto": (32, NEXT),
-    "mobilenetv4_conv_small_035": (32, {}),
-    "maxvit_rmlp_pico_rw_256": (64, {"depths": (1, 1), "embed_dim": (32, 64), "stem_width": 16}),
-}
-"""Models of timm's families with the size of their images and what makes them small."""
 
 CLASSIFIERS = {
     "deit_tiny_distilled_patch16_224": ("head", "head_dist"),
@@ -39,12 +18,6 @@ CLASSIFIERS = {
     "convnext_atto": ("head.fc",),
     "mobilenetv4_conv_small_035": ("classifier",),
 }
-
-
-def make(name: str, num_classes: int = 4, size: int = 0, **changes: Any) -> torch.nn.Module:
-    usual, arguments = FAMILIES[name]
-    torch.manual_seed(0)
-    return models.build_model(name, num_classes, size or usual, {**arguments, **changes})
 
 
 def count(model: torch.nn.Module) -> int:
@@ -78,10 +51,12 @@ def test_other_channels_are_an_argument_of_the_model() -> None:
     assert model(torch.rand(2, 1, 32, 32)).shape == (2, 4)
 
 
-def test_a_trial_image_changes_no_weight_and_no_statistic() -> None:
+def test_trial_images_change_neither_weights_nor_statistics_nor_random_numbers() -> None:
+    arguments = {**FAMILIES["resnet18"][1], "drop_rate": 0.5}
     torch.manual_seed(0)
-    plain = timm.create_model("resnet18", num_classes=4, **FAMILIES["resnet18"][1]).state_dict()
-    made = make("resnet18").state_dict()
+    plain, after = timm.create_model("resnet18", num_classes=4, **arguments).state_dict(), torch.rand(3)
+    made = make("resnet18", drop_rate=0.5).state_dict()
+    assert torch.equal(torch.rand(3), after)
     assert all(torch.equal(plain[key], made[key]) for key in plain)
 
 
@@ -92,8 +67,22 @@ def test_a_trial_image_changes_no_weight_and_no_statistic() -> None:
         ("vit_tiny_patch16_224", 16, {"patch_sizes": 8}, 0.0, "model vit_tiny_patch16_224 cannot be made with"),
         ("vit_tiny_patch16_224", 16, {**VIT, "num_heads": 3}, 0.0, "cannot be made with"),
         ("vit_tiny_patch16_224", 8, {**VIT, "patch_size": 16}, 0.0, "cannot (take images of 8 x 8|be made with)"),
-        ("vit_tiny_patch16_224", 16, {**VIT, "global_pool": ""}, 0.0, r"must give 4 numbers for an image, but gives"),
-        ("convnext_atto", 16, {**NEXT, "patch_size": 32}, 0.0, "cannot take images of 16 x 16 pixels"),
+        (
+            "vit_tiny_patch16_224",
+            16,
+            {**VIT, "global_pool": ""},
+            0.0,
+            r"must give 4 numbers for each of 2 images, but gives",
+        ),
+        (
+            "convnext_atto",
+            16,
+            {**NEXT, "patch_size": 32},
+            0.0,
+            "cannot take images of 16 x 16 pixels: Calc",
+        ),
+        ("volo_d1_224", 32, {}, 0.0, "must give 4 numbers for each of 2 images, but gives tuple"),
+        ("halonet_h1", 32, {}, 0.0, "cannot take images of 32 x 32 pixels: AssertionError$"),
         ("densenet121", 32, {"growth_rate": 4, "block_config": (1, 1)}, 0.1, "drop_path must be 0 for .* got 0.1"),
     ],
 )
@@ -176,7 +165,9 @@ def test_all_weights_come_over_with_their_classifier() -> None:
     torch.nn.init.normal_(source.head.fc.weight)
     models.load_all(target, source.state_dict(), "source")
     assert all(torch.equal(value, target.state_dict()[key]) for key, value in source.state_dict().items())
-    with pytest.raises(ValueError, match=r"source .*: head.fc.weight is \(4, 16\), the model's \(7, 16\), head.fc.bias"):
+    with pytest.raises(
+        ValueError, match=r"source .*: head.fc.weight is \(4, 16\), the model's \(7, 16\), head.fc.bias"
+    ):
         models.load_all(make("convnext_atto", 7), source.state_dict(), "source")
 
 
@@ -202,8 +193,15 @@ def test_a_body_that_does_not_fit_is_refused_and_loads_nothing(name: str, change
     assert all(torch.equal(value, before[key]) for key, value in target.state_dict().items())
 
 
-def test_what_timm_cannot_resample_is_refused_by_its_shape() -> None:
+def test_what_timm_cannot_resample_is_refused_by_its_shape(monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = {"embed_dim": (16, 32), "num_heads": (1, 1), "depth": (1, 1)}
     source, target = (models.build_model("levit_128s", 4, size, arguments) for size in (64, 96))
     with pytest.raises(ValueError, match=r"attention_biases is \(1, 16\), the model's \(1, 36\)"):
         models.load_body(target, source.state_dict(), "source")
+
+    def fail(*_: object) -> None:
+        raise AssertionError("no square")
+
+    monkeypatch.setattr("timm.models.vision_transformer.checkpoint_filter_fn", fail)
+    with pytest.raises(ValueError, match=r"pos_embed is \(1, 5, 16\), the model's \(1, 17, 16\)$"):
+        models.load_body(make("vit_tiny_patch16_224", 4, 32), make("vit_tiny_patch16_224").state_dict(), "source")

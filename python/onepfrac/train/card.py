@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
+import json
 import os
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from onepfrac.datasets import Recipe
@@ -60,7 +60,6 @@ def card(about: About, license: str | None = None) -> str:
         raise ValueError(f"license must be a name as mit, apache-2.0 or cc-by-4.0, got {license!r:.80}")
     license = license or default_license(about)
     recipe = recipe_in(about) if "recipe" in about.info else None
-    settings: Mapping[str, Any] = about.info["settings"]
     does = "image-classification" if about.program == "finetune" else "image-feature-extraction"
     front = ["library_name: timm", f"pipeline_tag: {does}", *([f"license: {license}"] if license else [])]
     front += ["tags:", "- timm", "- onepfrac", *(["- formula-driven-supervised-learning"] if recipe else [])]
@@ -70,9 +69,9 @@ def card(about: About, license: str | None = None) -> str:
         _model(about, license),
         _loading(about),
         _labels(about, recipe),
-        _recipe(recipe) if recipe else [],
+        _recipe(recipe, about.info["settings"]) if recipe else [],
         _command(about),
-        ["## Settings of the training", "", *_table("setting", settings.items())],
+        ["## Settings of the training", "", *_table("setting", _deciding(about).items())],
         _numbers(about),
         _limits(about, recipe),
     ]
@@ -86,7 +85,7 @@ def _what(about: About, recipe: Recipe | None) -> str:
 
 
 def _model(about: About, license: str | None) -> list[str]:
-    given = "".join(f", `{name}={value!r}`" for name, value in about.model_args.items())
+    given = "".join(f", `{_cell(f'{name}={value!r}')}`" for name, value in about.model_args.items())
     outputs = f"{about.num_classes} outputs" if about.num_classes else "no classifier"
     rows = [
         f"The model is timm's `{about.model}`{given}: images of {about.size} x {about.size} pixels, {outputs}.",
@@ -127,43 +126,53 @@ def _labels(about: About, recipe: Recipe | None) -> list[str]:
         return [*title, "Outputs in this order:", "", *_table("output", enumerate(about.info["classes"]))]
     if about.num_classes == 0:
         return [*title, "There are none: the model gives features."]
-    means = "perturbation number k of one fractal" if recipe and recipe.dataset == "OnePFrac" else "class number k"
+    means = "perturbation" if recipe is not None and recipe.dataset == "OnePFrac" else "class"
     return [
         *title,
-        f"Output k, from 0 to {about.num_classes - 1}, stands for {means} of the recipe below. It says nothing of"
-        " photographs: for those, put a classifier of your own in its place. `onepfrac grid --recipe recipe.json` shows"
-        " the classes.",
+        f"The {about.num_classes} outputs count from 0: output k stands for {means} number k of the recipe below. It"
+        " says nothing of photographs: for those, put a classifier of your own in its place. The classes are shown by"
+        " `onepfrac grid --recipe recipe.json`.",
     ]
 
 
-def _recipe(recipe: Recipe) -> list[str]:
+def _recipe(recipe: Recipe, settings: Mapping[str, Any]) -> list[str]:
     fields = [field.name for field in dataclasses.fields(recipe)]  # type: ignore[arg-type]
     plain = {name: getattr(recipe, name) for name in fields}
     rows = ["## Recipe", "", f"Dataset `{recipe.dataset}`, fingerprint `{recipe.fingerprint}`.", ""]
-    rows += [*_table("field", ((name, value) for name, value in plain.items())), "", "```python", "import onepfrac", ""]
-    written = {name: repr(value) for name, value in plain.items()}
-    if all(len(text) <= _SHOWN and _is_literal(text) for text in written.values()):
-        rows += [f"recipe = onepfrac.{recipe.dataset}({', '.join(f'{k}={v}' for k, v in written.items())})"]
+    values = json.loads(recipe.to_json())
+    rows += [*_table("field", ((name, values[name]) for name in fields)), "", "```python", "import onepfrac", ""]
+    if all(isinstance(value, (int, float, str, tuple)) and len(repr(value)) <= _SHOWN for value in plain.values()):
+        rows += [f"recipe = onepfrac.{recipe.dataset}({', '.join(f'{k}={v!r}' for k, v in plain.items())})"]
     else:
         rows += ['recipe = onepfrac.load_recipe("recipe.json")']
-    return [*rows, f'assert recipe.fingerprint == "{recipe.fingerprint}"', "```"]
+    rows += [f'assert recipe.fingerprint == "{recipe.fingerprint}"']
+    names = ("batch_size", "size", "augment", "draws")
+    if all(name in settings for name in names) and settings.get("crop") is True:
+        values = {name: None if settings[name] == "none" else settings[name] for name in names}
+        rows += [f"stream = recipe.stream({', '.join(f'{name}={value!r}' for name, value in values.items())})"]
+    return [*rows, "```"]
+
+
+def _deciding(about: About) -> dict[str, Any]:
+    """Return the settings that decide the weights: not those of the machine, nor what the recipe says."""
+    titles = options.groups(pretrain.Settings)
+    told = pretrain.FREE | ({name for name in titles if titles[name] == "dataset"} if "recipe" in about.info else set())
+    return {name: value for name, value in about.info["settings"].items() if name not in told}
 
 
 def _command(about: About) -> list[str]:
-    """Return the command that trains such weights again, in so far as settings differ from the defaults."""
-    if about.program not in ("pretrain", "finetune"):
+    """Return the command that trains such weights again; it names the settings that differ from the defaults."""
+    kinds: dict[str, Any] = {"pretrain": pretrain.Settings, "finetune": finetune.Settings}
+    if about.program not in kinds:
         return []
-    settings: Any = {"pretrain": pretrain.Settings, "finetune": finetune.Settings}[about.program]
-    here = pretrain.FREE | {"data", "weights", "cache", "evaluate_every"}  # of the machine, or no part of the result
-    titles = options.groups(settings)
-    defaults = {field.name: field.default for field in dataclasses.fields(settings)}
+    defaults = {field.name: field.default for field in dataclasses.fields(kinds[about.program])}
     words = ["onepfrac", about.program]
     words += ["--recipe", "recipe.json"] if about.program == "pretrain" else ["--data", "FOLDER"]
     if about.info["settings"].get("weights"):
         words += ["--weights", "WEIGHTS"]
-    for name, value in about.info["settings"].items():
+    for name, value in _deciding(about).items():
         value = tuple(value) if isinstance(value, list) else value
-        if name in defaults and name not in here and titles[name] != "dataset" and value != defaults[name]:
+        if name in defaults and name not in ("data", "weights", "cache") and value != defaults[name]:
             words += _option(name, value)
     return ["## Training it again", "", "```sh", shlex.join(words), "```"]
 
@@ -172,7 +181,8 @@ def _option(name: str, value: object) -> list[str]:
     flag = name.replace("_", "-")
     if isinstance(value, bool):
         return [f"--{flag}" if value else f"--no-{flag}"]
-    return [f"--{flag}={item}" for item in (value if isinstance(value, tuple) else (value,))]
+    items = value if isinstance(value, tuple) else (value,)
+    return [f"--{flag}={' '.join(str(item).split())}" for item in items]
 
 
 def _numbers(about: About) -> list[str]:
@@ -209,21 +219,11 @@ def _cell(value: object) -> str:
     """Return a value in one line, cut where it is long, without what Markdown or HTML would take for markup."""
     if isinstance(value, str):
         text = value
-    elif isinstance(value, (bool, int, float, Sequence, Mapping)) or value is None:
-        text = canonical_json(value)
     else:
-        text = str(value)
+        text = canonical_json(value)
     text = " ".join(text.split())
     if len(text) > _SHOWN:
         text = f"{text[:_SHOWN]}..."
     for sign, written in (("&", "&amp;"), ("<", "&lt;"), ("|", "&#124;"), ("`", "&#96;")):
         text = text.replace(sign, written)
     return text or "-"
-
-
-def _is_literal(text: str) -> bool:
-    try:
-        ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return False
-    return True

@@ -20,8 +20,8 @@ def build_model(
 ) -> torch.nn.Module:
     """Make a timm model with fresh weights, in training mode.
 
-    A model that is made for one image size is made for ``size``. One image is sent through each new model, so that
-    what a size or an argument breaks is told here and not in the first step.
+    A model that is made for one image size is made for ``size``. Two images are sent through each new model, so
+    that what a size or an argument breaks is told here and not in the first step.
 
     Parameters
     ----------
@@ -56,8 +56,8 @@ def build_model(
             raise ValueError(
                 f"drop_path must be 0 for model {name}, which has no stochastic depth; got {drop_path}"
             ) from error
-        raise ValueError(f"model {name} cannot be made with {keywords}: {error}") from error
-    _check_image(model, name, num_classes, (int(keywords.get("in_chans", 3)), size, size))
+        raise ValueError(f"model {name} cannot be made with {keywords}: {_why(error)}") from error
+    _check_images(model, name, num_classes, (int(keywords.get("in_chans", 3)), size, size))
     return model
 
 
@@ -141,19 +141,29 @@ def _resample(model: torch.nn.Module, weights: dict[str, torch.Tensor]) -> dict[
     return fitted if fitted.keys() == weights.keys() else weights
 
 
-def _check_image(model: torch.nn.Module, name: str, num_classes: int, shape: tuple[int, int, int]) -> None:
-    """Send one image through; raise ValueError where the model cannot take it or does not give one row of outputs."""
-    weight = next(model.parameters())
-    model.eval()  # batch norm refuses a batch of one otherwise
+def _check_images(model: torch.nn.Module, name: str, num_classes: int, shape: tuple[int, int, int]) -> None:
+    """Send two images through, as training does, and leave model and random numbers as they were.
+
+    Raises
+    ------
+    ValueError
+        If the model cannot take them, or does not give a row of ``num_classes`` numbers for each.
+    """
+    weight, buffers = next(model.parameters()), [(buffer, buffer.clone()) for buffer in model.buffers()]
     try:
-        with torch.no_grad():
-            outputs = model(torch.zeros(1, *shape, dtype=weight.dtype, device=weight.device))
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            outputs = model(torch.zeros(2, *shape, dtype=weight.dtype, device=weight.device))
     except _UNFIT as error:
-        raise ValueError(f"model {name} cannot take images of {shape[1]} x {shape[2]} pixels: {error}") from error
-    model.train()
+        raise ValueError(f"model {name} cannot take images of {shape[1]} x {shape[2]} pixels: {_why(error)}") from error
+    for buffer, before in buffers:  # statistics of batch norm
+        buffer.copy_(before)
     given = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
-    if num_classes and given != (1, num_classes):
-        raise ValueError(f"model {name} must give {num_classes} numbers for an image, but gives {given}")
+    if num_classes and given != (2, num_classes):
+        raise ValueError(f"model {name} must give {num_classes} numbers for each of 2 images, but gives {given}")
+
+
+def _why(error: Exception) -> str:
+    return str(error) or type(error).__name__  # some of timm's asserts say nothing
 
 
 def _some(words: list[str]) -> str:

@@ -101,8 +101,8 @@ def load_pretrained(
         ``weights.safetensors`` (a run's) or ``model.safetensors`` (what ``onepfrac publish`` wrote).
     num_classes
         None: as the weights, with their classifier if they have one. 0: no classifier, the model gives features
-        (B, ``model.num_features``). Another number: a fresh classifier, drawn from torch's generator; the weights' own
-        number keeps theirs.
+        (B, ``model.head_hidden_size``). Another number: a fresh classifier, drawn from torch's generator; the number
+        of the weights keeps theirs.
     size
         Width and height of the images in pixels, where not those of the training; position embeddings and tables of
         relative positions are resampled as timm does.
