@@ -81,7 +81,7 @@ def test_trial_images_change_neither_weights_nor_statistics_nor_random_numbers()
             0.0,
             "cannot take images of 16 x 16 pixels: Calc",
         ),
-        ("volo_d1_224", 32, {}, 0.0, "must give 4 numbers for each of 2 images, but gives tuple"),
+        ("resnet18", 32, {"features_only": True}, 0.0, "must give 4 numbers for each of 2 images, but gives list"),
         ("halonet_h1", 32, {}, 0.0, "cannot take images of 32 x 32 pixels: AssertionError$"),
         ("densenet121", 32, {"growth_rate": 4, "block_config": (1, 1)}, 0.1, "drop_path must be 0 for .* got 0.1"),
     ],
