@@ -1,5 +1,7 @@
 """The images of formula-driven pre-training, drawn where they are used."""
 
+from typing import TYPE_CHECKING
+
 from onepfrac._version import __version__
 from onepfrac.augment import Policy
 from onepfrac.camera import picture
@@ -25,6 +27,9 @@ from onepfrac.shots import Shots
 from onepfrac.stream import Stream
 from onepfrac.systems import Systems
 
+if TYPE_CHECKING:
+    from onepfrac.train.weights import load_pretrained
+
 __all__ = [
     "IFS",
     "LIEP",
@@ -46,6 +51,7 @@ __all__ = [
     "density",
     "expand",
     "export_images",
+    "load_pretrained",
     "load_recipe",
     "pack",
     "picture",
@@ -55,3 +61,12 @@ __all__ = [
     "sample_ifs",
     "search",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Import what needs timm, which takes seconds, when it is first asked for."""
+    if name == "load_pretrained":
+        from onepfrac.train.weights import load_pretrained
+
+        return load_pretrained
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -423,6 +423,42 @@ def _finetune(namespace: argparse.Namespace) -> int:
     return 0
 
 
+# ---- publish ---------------------------------------------------------------------------------------------------------
+
+
+def _publish_options(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = _PUBLISH_EXAMPLES
+    parser.add_argument("weights", metavar="WEIGHTS", help="weights file of a training, or the folder of a run")
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="the folder to write; must not be there yet")
+    parser.add_argument(
+        "--license",
+        metavar="NAME",
+        help="the hub's name of a licence, as cc-by-4.0 (default: mit; must be given where photographs were used)",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace FOLDER, if nothing but a published model lies there"
+    )
+
+
+_PUBLISH_EXAMPLES = """\
+examples:
+  onepfrac publish runs/quick --out published
+  onepfrac publish runs/finetune/weights.safetensors --license cc-by-4.0 --out published
+  hf upload USER/NAME published                      to the Hugging Face hub, with its own program
+
+FOLDER receives config.json, model.safetensors, README.md (a model card) and recipe.json. timm reads it:
+timm.create_model("local-dir:FOLDER", pretrained=True), and from the hub ("hf-hub:USER/NAME", pretrained=True)."""
+
+
+def _publish(namespace: argparse.Namespace) -> int:
+    from onepfrac.train.publish import publish
+
+    folder = publish(namespace.weights, namespace.out, namespace.license, namespace.overwrite)
+    names = ", ".join(sorted(path.name for path in folder.iterdir()))
+    print(f"wrote {folder}: {names}; read README.md, then: hf upload USER/NAME {folder}")
+    return 0
+
+
 def _version() -> str:
     from onepfrac import __version__
 
@@ -456,4 +492,5 @@ _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Calla
         _finetune_options,
         _finetune,
     ),
+    "publish": ("Write weights as a folder with a model card that timm and a hub read.", _publish_options, _publish),
 }

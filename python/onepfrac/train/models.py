@@ -1,76 +1,172 @@
-"""timm's models for the training scripts: fresh, or with the body of weights that a pre-training wrote."""
+"""timm's models for the training scripts: fresh, or with weights that a training wrote."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 import timm
 import torch
 
-__all__ = ["build_model", "load_body"]
+__all__ = ["build_model", "classifier_names", "load_all", "load_body", "takes_size"]
+
+# What timm's constructors, forward passes and checkpoint filters raise where arguments, sizes or shapes do not fit.
+_UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 def build_model(
     name: str, num_classes: int, size: int, arguments: Mapping[str, Any], drop_path: float = 0.0
 ) -> torch.nn.Module:
-    """Make a timm model with fresh weights.
+    """Make a timm model with fresh weights, in training mode.
+
+    A model that is made for one image size is made for ``size``. Two images are sent through each new model, so
+    that what a size or an argument breaks is told here and not in the first step.
 
     Parameters
     ----------
     name
         Its name in timm.
     num_classes
-        Outputs.
+        Outputs; 0: no classifier, the model gives features.
     size
         Width and height of its images in pixels.
     arguments
         Further keyword arguments of ``timm.create_model``.
     drop_path
-        Rate of stochastic depth.
+        Rate of stochastic depth; 0 is legal for every model.
 
     Raises
     ------
     ValueError
-        If timm does not know the model, or the model refuses an argument.
+        If timm does not know the model, or the model refuses an argument, does not take images of this size, has no
+        stochastic depth or is no image classifier.
     """
     if not timm.is_model(name):
         raise ValueError(f"model must be one of timm's (timm.list_models() lists them), got {name!r}")
     keywords = dict(arguments)
-    config = timm.get_pretrained_cfg(name)
-    if config is not None and config.fixed_input_size:
+    if takes_size(name):
         keywords["img_size"] = size
     if drop_path:
         keywords["drop_path_rate"] = drop_path
     try:
         model: torch.nn.Module = timm.create_model(name, num_classes=num_classes, **keywords)
-    except (AssertionError, AttributeError, RuntimeError, TypeError, ValueError) as error:
-        raise ValueError(f"model {name} cannot be made with {keywords}: {error}") from error
+    except _UNFIT as error:
+        if "drop_path_rate" in str(error):
+            raise ValueError(
+                f"drop_path must be 0 for model {name}, which has no stochastic depth; got {drop_path}"
+            ) from error
+        raise ValueError(f"model {name} cannot be made with {keywords}: {_why(error)}") from error
+    _check_images(model, name, num_classes, (int(keywords.get("in_chans", 3)), size, size))
     return model
+
+
+def takes_size(name: str) -> bool:
+    """Return whether the model of this name is made for one image size, which its argument ``img_size`` gives."""
+    config = timm.get_pretrained_cfg(name)
+    return config is not None and bool(config.fixed_input_size)
+
+
+def classifier_names(model: torch.nn.Module) -> tuple[str, ...]:
+    """Return the names of the model's classifiers, two where it is distilled, as ``head.fc``."""
+    config: Mapping[str, Any] = getattr(model, "pretrained_cfg", None) or {}
+    listed = config.get("classifier") or ()
+    names = [listed] if isinstance(listed, str) else list(listed)
+    # Some of timm's list none, and some of those listed are only a part of the module that another classifier replaces.
+    made = model.get_classifier()  # type: ignore[operator]
+    heads = made if isinstance(made, (tuple, list)) else (made,)
+    names += [name for name, module in model.named_modules() if any(module is head for head in heads)]
+    return tuple(dict.fromkeys(names))
 
 
 def load_body(model: torch.nn.Module, weights: Mapping[str, torch.Tensor], name: str) -> None:
     """Load all weights but the classifier's, which stays as it is.
 
-    Position embeddings of another image size are resampled as timm does.
+    What depends on the size of images or patches (position embeddings, tables of relative positions) is resampled as
+    timm does for that model.
+
+    Parameters
+    ----------
+    model
+        A timm model.
+    weights
+        Tensors by timm's names; the classifier's may be absent.
+    name
+        Where they come from, for error messages.
 
     Raises
     ------
     ValueError
-        If the weights do not fit the model; ``name`` says where they come from.
+        If the weights do not fit the model; the message tells the first names or shapes that differ.
     """
-    config: Mapping[str, Any] = getattr(model, "pretrained_cfg", None) or {}
-    heads = config.get("classifier") or ()
-    prefixes = tuple(f"{head}." for head in ([heads] if isinstance(heads, str) else heads))
-    body = {key: value for key, value in weights.items() if not key.startswith(prefixes)}
-    position, own = body.get("pos_embed"), model.state_dict().get("pos_embed")
-    if position is not None and own is not None and position.shape != own.shape and position.ndim == own.ndim == 3:
-        prefix = int(getattr(model, "num_prefix_tokens", 1))
-        grid = model.patch_embed.grid_size  # type: ignore[union-attr]
-        body["pos_embed"] = timm.layers.resample_abs_pos_embed(position, grid, num_prefix_tokens=prefix)
+    heads = tuple(f"{head}." for head in classifier_names(model))
+    own = {key: value for key, value in model.state_dict().items() if not key.startswith(heads)}
+    _load(model, own, {key: value for key, value in weights.items() if not key.startswith(heads)}, name)
+
+
+def load_all(model: torch.nn.Module, weights: Mapping[str, torch.Tensor], name: str) -> None:
+    """Load all weights, as `load_body`, and the classifier's too."""
+    _load(model, model.state_dict(), weights, name)
+
+
+def _load(
+    model: torch.nn.Module, own: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor], name: str
+) -> None:
+    sides = (("the weights lack", own.keys() - weights.keys()), ("the model lacks", weights.keys() - own.keys()))
+    if odd := [f"{what} {_some(sorted(names))}" for what, names in sides if names]:
+        raise ValueError(f"{name} does not fit the model: {'; '.join(odd)}")
+    fitted = dict(weights)
+    if _differing(own, fitted):
+        fitted = _resample(model, fitted)
+    if differing := _differing(own, fitted):
+        shapes = [f"{key} is {tuple(weights[key].shape)}, the model's {tuple(own[key].shape)}" for key in differing]
+        raise ValueError(f"{name} does not fit the model: {_some(shapes)}")
+    model.load_state_dict(fitted, strict=False)
+
+
+def _differing(own: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor]) -> list[str]:
+    return [key for key, value in own.items() if value.shape != weights[key].shape]
+
+
+def _resample(model: torch.nn.Module, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the weights as timm fits them to a model of another image size; unchanged where it cannot."""
+    # The function that create_model(..., pretrained=True) calls; it stands beside the model's class.
+    fit = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+    if fit is None:
+        return weights
     try:
-        missing, unknown = model.load_state_dict(body, strict=False)
-    except RuntimeError as error:
-        raise ValueError(f"{name} does not fit the model: {error}") from error
-    if odd := [key for key in missing if not key.startswith(prefixes)] + list(unknown):
-        raise ValueError(f"{name} does not fit the model: {len(odd)} names differ, among them {', '.join(odd[:3])}")
+        fitted: dict[str, torch.Tensor] = fit(dict(weights), model)
+    except _UNFIT:
+        return weights
+    return fitted if fitted.keys() == weights.keys() else weights
+
+
+def _check_images(model: torch.nn.Module, name: str, num_classes: int, shape: tuple[int, int, int]) -> None:
+    """Send two images through, as training does, and leave model and random numbers as they were.
+
+    Raises
+    ------
+    ValueError
+        If the model cannot take them, or does not give a row of ``num_classes`` numbers for each.
+    """
+    weight, buffers = next(model.parameters()), [(buffer, buffer.clone()) for buffer in model.buffers()]
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            outputs = model(torch.zeros(2, *shape, dtype=weight.dtype, device=weight.device))
+    except _UNFIT as error:
+        raise ValueError(f"model {name} cannot take images of {shape[1]} x {shape[2]} pixels: {_why(error)}") from error
+    for buffer, before in buffers:  # statistics of batch norm
+        buffer.copy_(before)
+    given = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
+    if num_classes and given != (2, num_classes):
+        raise ValueError(f"model {name} must give {num_classes} numbers for each of 2 images, but gives {given}")
+
+
+def _why(error: Exception) -> str:
+    return str(error) or type(error).__name__  # some of timm's asserts say nothing
+
+
+def _some(words: list[str]) -> str:
+    """Return at most three of the words, and how many more there are."""
+    more = f" and {len(words) - 3} more" if len(words) > 3 else ""
+    return ", ".join(words[:3]) + more

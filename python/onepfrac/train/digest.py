@@ -1,0 +1,40 @@
+"""A checksum of tensors that does not depend on the file in which they lie."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from onepfrac.files import canonical_json
+
+__all__ = ["check_digest", "digest"]
+
+
+def digest(tensors: Mapping[str, torch.Tensor]) -> str:
+    """Return the SHA-256 of named tensors as 64 hexadecimal digits.
+
+    It is that of, for each tensor in the order of the names, the line of JSON ``["name","dtype",[shape]]`` and the
+    tensor's bytes, little-endian. The header of a file does not enter, so another JSON object there changes nothing.
+    """
+    total = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        total.update(f"{canonical_json([name, dtype, list(tensor.shape)])}\n".encode("ascii"))
+        total.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return total.hexdigest()
+
+
+def check_digest(tensors: Mapping[str, torch.Tensor], info: Mapping[str, Any], name: str) -> None:
+    """Refuse tensors that are not those for which ``info`` (a file's JSON object) holds the ``sha256``, if it has one.
+
+    Raises
+    ------
+    ValueError
+        If they differ; ``name`` says where they come from.
+    """
+    if "sha256" in info and (found := digest(tensors)) != info["sha256"]:
+        raise ValueError(f"{name} was altered: its tensors have the SHA-256 {found}, its header says {info['sha256']}")
