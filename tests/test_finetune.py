@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from onepfrac.train import checkpoint, finetune, models
+from onepfrac.train import checkpoint, finetune, images, models
 
 MODEL = ("patch_size=8", "embed_dim=16", "depth=1", "num_heads=2")
 TINY: dict[str, Any] = {
@@ -106,17 +106,6 @@ def test_weights_name_their_model_and_size(folder: Path, tmp_path: Path) -> None
     assert finetune.finetune(named).accuracy == first.accuracy
 
 
-def test_fewer_images_of_each_class_can_be_asked_for(folder: Path) -> None:
-    images = finetune.load_photographs(folder / "train", per_class=2)
-    assert images.labels == [0, 0, 1, 1, 2, 2]
-    assert [Path(path).name for path in images.paths] == ["0.png", "1.png"] * 3
-    assert images[0][0].shape == (3, 20, 24)  # RGB, though the file is RGBA
-    for cache in (False, True):
-        part = finetune.load_photographs(folder / "train", cache=cache).pick([9, 1])
-        assert [part[i][1] for i in range(len(part))] == [1, 0]
-        assert part[0][0].dtype == torch.uint8
-
-
 @pytest.mark.parametrize(
     ("changes", "error", "words"),
     [
@@ -149,7 +138,7 @@ def test_a_result_is_not_written_over_unasked(folder: Path, tmp_path: Path) -> N
 
 
 def test_training_and_validation_must_have_the_same_classes(folder: Path, tmp_path: Path) -> None:
-    train, val = (finetune.load_photographs(folder / split) for split in ("train", "val"))
+    train, val = (images.load_photographs(folder / split) for split in ("train", "val"))
     val.classes = ("blue", "green", "yellow")
     with pytest.raises(ValueError, match="train and val must hold the same classes"):
         finetune.finetune(tiny(folder, tmp_path), train, val)
