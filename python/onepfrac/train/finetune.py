@@ -38,7 +38,7 @@ from onepfrac.train.images import Augment, Batches, Photographs, Wanted, check_s
 from onepfrac.train.models import build_model, load_body
 from onepfrac.train.options import setting
 
-__all__ = ["FREE", "PRESETS", "Outcome", "Settings", "finetune", "learning_rate", "resolve"]
+__all__ = ["FREE", "PRESETS", "Outcome", "Settings", "finetune", "learning_rate", "model_of", "resolve"]
 
 CHECKPOINT, WEIGHTS = "checkpoint of onepfrac finetune, format 1", "weights of onepfrac finetune, format 1"
 
@@ -187,6 +187,33 @@ def resolve(given: dict[str, Any], preset: str | None = None) -> Settings:
     return Settings(**(base | given))
 
 
+def model_of(
+    model: str, model_arg: tuple[str, ...], size: int, weights: str, info: dict[str, Any]
+) -> tuple[str, tuple[str, ...], int]:
+    """Return a model's name, its arguments and the image size: those given, else those that the weights name.
+
+    Parameters
+    ----------
+    model, model_arg, size
+        As in `Settings`; '' and 0 where not given.
+    weights
+        Path of the weights, for the error.
+    info
+        What the header of the weights says.
+
+    Raises
+    ------
+    ValueError
+        If neither names a model.
+    """
+    made: dict[str, Any] = info.get("settings", {})
+    name, arguments = info.get("model") or made.get("model"), info.get("model_arg", made.get("model_arg", ()))
+    if not (model or name):
+        raise ValueError(f"model must be given, because {weights} does not name one")
+    size = size or int(info.get("size", made.get("size", 0))) or 224
+    return (model, model_arg, size) if model else (str(name), tuple(arguments), size)
+
+
 def finetune(settings: Settings, train: Photographs | None = None, val: Photographs | None = None) -> Outcome:
     """Fine-tune and evaluate, or go on with it; under ``torchrun`` every rank calls it.
 
@@ -220,7 +247,7 @@ def finetune(settings: Settings, train: Photographs | None = None, val: Photogra
     if done is not None:
         return done
     body, source = checkpoint.read(settings.weights) if settings.weights and not info else ({}, info)
-    name, arguments, size = _model_of(settings, source)
+    name, arguments, size = model_of(settings.model, settings.model_arg, settings.size, settings.weights, source)
     if train is None or val is None:  # before there is a process group, which readers of timm would split images by
         splits, counts = (settings.train_split, settings.val_split), (settings.per_class, settings.val_per_class)
         loaded = load_splits(settings.data, settings.data_root, settings.download, splits, counts, settings.cache)
@@ -408,16 +435,6 @@ def _evaluate(
         dist.all_reduce(right)
     top1, top5 = (right / len(val)).tolist()
     return top1, top5 if len(val.classes) >= 5 else None
-
-
-def _model_of(settings: Settings, info: dict[str, Any]) -> tuple[str, tuple[str, ...], int]:
-    """Return the model's name, its arguments and the image size: those given, else those that the weights name."""
-    made: dict[str, Any] = info.get("settings", {})
-    name, arguments = info.get("model") or made.get("model"), info.get("model_arg", made.get("model_arg", ()))
-    if not (settings.model or name):
-        raise ValueError(f"model must be given, because {settings.weights} does not name one")
-    size = settings.size or int(info.get("size", made.get("size", 0))) or 224
-    return (settings.model, settings.model_arg, size) if settings.model else (str(name), tuple(arguments), size)
 
 
 def _find_state(out: Path) -> tuple[dict[str, Any], bool]:
