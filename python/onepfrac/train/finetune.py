@@ -82,7 +82,7 @@ class Settings:
     optimizer: str = setting("sgd", "optimizer", choices=("sgd", "adamw"))
     lr: float = setting(0.01, "peak learning rate per 512 images: lr x batch size / 512 is used")
     warmup: float = setting(0.01, "share of the steps that warm up linearly", high=0.5)
-    momentum: float = setting(0.9, "momentum of SGD", high=1)
+    momentum: float = setting(0.9, "momentum of SGD, which is timm's, with Nesterov's look ahead", high=1)
     weight_decay: float = setting(1e-4, "weight decay; none on biases, norms and embeddings")
     layer_decay: float = setting(1.0, "factor of the learning rate from a block to the one before it", high=1)
     clip_grad: float = setting(0.0, "greatest norm of a step's gradient; 0: any")
@@ -111,6 +111,8 @@ class Settings:
             raise ValueError("model must be given where no weights are that name one, got ''")
         if self.model_arg and not self.model:
             raise ValueError(f"model_arg goes with model, which is not given; got {self.model_arg}")
+        if self.optimizer == "sgd" and self.momentum == 0:
+            raise ValueError("momentum must be more than 0 with optimizer sgd, got 0.0")
         if self.layer_decay == 0:
             raise ValueError("layer_decay must be more than 0, got 0.0")
 
