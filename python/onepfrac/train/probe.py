@@ -204,31 +204,31 @@ def block_features(model: torch.nn.Module, images: torch.Tensor, pool: str = "au
         Shape (B, 3, H, W).
     pool
         ``"token"``: the class token. ``"mean"``: the mean over all places. ``"auto"``: the class token if the model's
-        classifier takes it. The embedding is always a mean, because its class token is the same for all images.
+        classifier takes it. The embedding's is always a mean, because its class token is the same for all images.
 
     Returns
     -------
-    A tensor (B, d) for each block, under timm's names, in order; the first is called ``embedding`` unless timm's own
-    first is the end of a stem.
+    A tensor (B, d) for each block, under timm's names, in order; the first is called ``embedding``, and left out where
+    timm's own first block is the stem, or its end.
 
     Raises
     ------
     ValueError
-        If the model does not give them, or has no class token.
+        If the model does not give them, or no class token.
     """
     forward: Callable[..., Any] | None = getattr(model, "forward_intermediates", None)
     if forward is None:
         raise ValueError(f"model must have timm's forward_intermediates, got a {type(model).__name__}")
     names = [str(entry["module"]) for entry in getattr(model, "feature_info", [])]
     prefix = int(getattr(model, "num_prefix_tokens", 0))
-    has_token = prefix > 0 and getattr(model, "cls_token", None) is not None
+    gives_token = prefix > 0 and getattr(model, "cls_token", None) is not None
+    gives_token = gives_token and "return_prefix_tokens" in inspect.signature(forward).parameters
     if pool == "auto":
-        pool = "token" if has_token and getattr(model, "global_pool", "") == "token" else "mean"
-    if pool == "token" and not has_token:
-        raise ValueError(f"pool must be mean or auto, got 'token': a {type(model).__name__} has no class token")
+        pool = "token" if gives_token and getattr(model, "global_pool", "") == "token" else "mean"
+    if pool == "token" and not gives_token:
+        what = f"a {type(model).__name__} gives no class token for each block"
+        raise ValueError(f"pool must be mean or auto, got 'token': {what}")
     tokens = {"return_prefix_tokens": True} if pool == "token" else {}
-    if tokens and "return_prefix_tokens" not in inspect.signature(forward).parameters:
-        raise ValueError(f"pool must be mean, got 'token': a {type(model).__name__} does not give it for each block")
     with _inputs_of(model, names[0] if names else "") as received:
         found = forward(images, output_fmt="NCHW", intermediates_only=True, **tokens)
     if len(names) != len(found):
@@ -236,7 +236,9 @@ def block_features(model: torch.nn.Module, images: torch.Tensor, pool: str = "au
     features: dict[str, torch.Tensor] = {}
     if received:
         first = received[0]
-        if first.ndim == 3:
+        if first is images:  # a stem is the first block
+            pass
+        elif first.ndim == 3:
             features["embedding"] = first[:, prefix:].mean(1)
         elif first.ndim == 4:
             features["embedding"] = first.mean((1, 2) if getattr(model, "output_fmt", "NCHW") == "NHWC" else (2, 3))
@@ -330,8 +332,8 @@ def _batches(images: Photographs, size: int, settings: Settings, device: torch.d
 def _inputs_of(model: torch.nn.Module, name: str) -> Iterator[list[torch.Tensor]]:
     """Collect what a module of the model receives; nothing where it has no parameters, as the end of a stem."""
     received: list[torch.Tensor] = []
-    module = model.get_submodule(name)
-    if not name or not any(True for _ in module.parameters()):
+    module = dict(model.named_modules()).get(name)
+    if not name or module is None or not any(True for _ in module.parameters()):
         yield received
         return
     handle = module.register_forward_pre_hook(lambda _, inputs: received.append(inputs[0]))
