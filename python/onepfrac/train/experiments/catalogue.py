@@ -185,7 +185,7 @@ _SCALES = (
                 "patch_size=4", "window_size=2", "embed_dim=8", "depths=(1,1)", "num_heads=(1,2)",
             ),
             "resnet10t": ("channels=(8,8,8,8)",),
-            "convnext_femto": ("patch_size=2", "depths=(1,1)", "dims=(8,8)"),
+            "convnext_femto": ("patch_size=1", "depths=(1,1,1,1)", "dims=(8,8,8,8)"),
         },
         datasets={"VisualAtoms": {"lines": (1, 5), "radius": (0, 2)}},
     ),
@@ -212,7 +212,7 @@ _SCALES = (
                 "patch_size=2", "window_size=4", "embed_dim=32", "depths=(2,2,1)", "num_heads=(1,2,4)",
             ),
             "resnet10t": ("channels=(32,48,64,96)",),
-            "convnext_femto": ("patch_size=2", "depths=(1,1,3,1)", "dims=(24,48,96,128)"),
+            "convnext_femto": ("depths=(1,1,3,1)", "dims=(24,48,96,128)"),
         },
         # Its lengths are pixels of a canvas of 512: a quarter of them, or all lines fall off the canvas.
         datasets={"VisualAtoms": {"lines": (1, 50), "radius": (0, 12)}},
@@ -238,7 +238,6 @@ _SCALES = (
         models={
             "vit_tiny_patch16_224": ("patch_size=8",),
             "swin_tiny_patch4_window7_224": ("patch_size=2", "window_size=4", *_SWIN),
-            "convnext_femto": ("patch_size=2",),
         },
         datasets={"VisualAtoms": {"lines": (1, 100), "radius": (0, 25)}},
     ),

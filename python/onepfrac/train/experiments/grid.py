@@ -37,6 +37,11 @@ class Arm:
     baseline: str = "scratch"
     reported: float | None = None
 
+    @property
+    def needs_photo(self) -> bool:
+        """Whether its recipe is that of a photograph."""
+        return self.pretrain is not None and str(self.pretrain.get("recipe", "")).partition(":")[0] == "SingleImage"
+
 
 @dataclass(frozen=True)
 class Experiment:

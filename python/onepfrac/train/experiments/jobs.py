@@ -13,10 +13,7 @@ from onepfrac.datasets import RECIPES
 from onepfrac.train import finetune, options, pretrain
 from onepfrac.train.experiments.grid import Arm, Experiment, Scale
 
-__all__ = ["PHOTO", "Changes", "Job", "deal", "jobs_of", "needs_photo", "parse_changes", "scale_key"]
-
-PHOTO = "SingleImage"
-"""The recipe that needs a photograph."""
+__all__ = ["Changes", "Job", "deal", "jobs_of", "parse_changes", "scale_key"]
 
 _TUNING_SEED = 1000  # of the runs that choose a learning rate; not reported
 _OURS = {
@@ -100,13 +97,8 @@ def jobs_of(
         If a setting is not legal.
     """
     changes = changes or Changes()
-    arms = [arm for arm in experiment.arms if changes.photo or not needs_photo(arm)]
+    arms = [arm for arm in experiment.arms if changes.photo or not arm.needs_photo]
     return [_job(arm, scale, seed, data, changes) for seed in (seeds or scale.seeds) for arm in arms]
-
-
-def needs_photo(arm: Arm) -> bool:
-    """Return whether an arm's recipe is that of a photograph."""
-    return bool(arm.pretrain) and str((arm.pretrain or {}).get("recipe", "")).partition(":")[0] == PHOTO
 
 
 def deal(jobs: Sequence[Job], index: int, count: int) -> list[Job]:
@@ -190,7 +182,7 @@ def _pretrain_settings(arm: Arm, scale: Scale, seed: int, changes: Changes) -> p
     given["model"] = arm.model or given.get("model", pretrain.Settings.model)
     given.setdefault("model_arg", scale.models.get(given["model"], ()))
     if "recipe" in given:
-        if needs_photo(arm):
+        if arm.needs_photo:
             given["recipe"] = changes.photo
         else:
             given["recipe"] = _complete(given["recipe"], {**scale.pretrain, **changes.pretrain}, scale.datasets)

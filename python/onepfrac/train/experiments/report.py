@@ -129,7 +129,12 @@ def text_of(experiment: Experiment, rows: Mapping[str, Row], lines: Sequence[Map
             else:
                 checks.append(f"| {better} > {worse} | | not run |")
         parts += ["## Order", "A difference of more than two standard errors decides.", "\n".join(checks)]
-    parts += [f"![{experiment.title}](report.png)", "## How", "All of it:", _block([_command(last)])]
+    parts += [
+        f"![{experiment.title}](report.png)",
+        "## How",
+        "All of it:",
+        _block([_command(last, any(row.arm.needs_photo for row in rows.values()))]),
+    ]
     parts += [
         "One run of each arm, step by step:",
         _block([text for row in rows.values() for text in _steps(row, lines)]),
@@ -215,10 +220,11 @@ def _signed(gain: float, error: float | None) -> str:
     return f"{100 * gain:+.2f}" + ("" if error is None else f" ± {100 * error:.2f}")
 
 
-def _command(line: Mapping[str, Any]) -> str:
+def _command(line: Mapping[str, Any], photo: bool) -> str:
     words = ["onepfrac", "experiment", line["experiment"], "--scale", line["scale"], "--data", line["data"]]
     for name, changes in line["changes"].items():
         words += [f"--{name}={key}={_word(value)}" for key, value in changes.items()]
+    words += ["--photo", "PHOTO"] if photo else []
     return shlex.join(words)
 
 

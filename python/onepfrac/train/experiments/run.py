@@ -250,7 +250,7 @@ class _Work:
         self._begin_stage()
         changes: dict[str, Any] = {"out": str(out), "resume": True, "device": self.settings.device}
         if self.settings.minutes:
-            changes["minutes"] = max(self._seconds_left(), 1.0) / 60
+            changes["minutes"] = max(self._seconds_left(), 1e-3) / 60
         if self.settings.threads:
             changes["threads"] = self.settings.threads
         if job.pretraining.compile:
