@@ -31,7 +31,7 @@ import numpy as np
 from provenance import RESULTS, ROOT, provenance
 
 from onepfrac import files
-from onepfrac.train import finetune, pretrain
+from onepfrac.train import finetune, images, pretrain
 
 MODEL = ("patch_size=8", "embed_dim=128", "depth=4", "num_heads=4")
 
@@ -121,14 +121,14 @@ def prove(scale: Scale, data: Path, work: Path) -> dict[str, Any]:
     settings = pretrain.Settings(out=str(work / "pretrain"), **scale.pretrain)
     outcome = pretrain.pretrain(dataclasses.replace(settings, resume=True))
     pretrained = time.perf_counter()
-    pool = finetune.load_photographs(data / "train", scale.images + scale.held_out, cache=True)
+    pool = images.load_photographs(data / "train", scale.images + scale.held_out, cache=True)
     rank = np.concatenate([np.arange(pool.labels.count(label)) for label in range(len(pool.classes))])
     train, held_out = (pool.pick(np.flatnonzero(part).tolist()) for part in (rank < scale.images, rank >= scale.images))
-    test = finetune.load_photographs(data / "val", scale.test, cache=True)
+    test = images.load_photographs(data / "val", scale.test, cache=True)
     model = {"model": settings.model, "model_arg": settings.model_arg, "size": settings.size, "data": str(data)}
     base = finetune.Settings(**model, **scale.finetune)
 
-    def tune(weights: Path | None, rate: float, seed: int, val: finetune.Photographs) -> dict[str, Any]:
+    def tune(weights: Path | None, rate: float, seed: int, val: images.Photographs) -> dict[str, Any]:
         run = dataclasses.replace(
             base,
             weights="" if weights is None else str(weights),

@@ -23,7 +23,7 @@ import torch
 from PIL import Image
 
 from onepfrac import SingleImage, cli, recipe_of
-from onepfrac.train import finetune, models, options, pretrain
+from onepfrac.train import finetune, models, options, pretrain, probe
 from onepfrac.train.experiments import jobs, report, results, run
 from onepfrac.train.experiments.catalogue import EXPERIMENTS, SCALES
 from onepfrac.train.experiments.grid import Arm, Experiment, Scale
@@ -95,9 +95,11 @@ class Trainer:
         self.fail: dict[int, BaseException] = {}
         self.unfinished: set[int] = set()
         self.signal = 0
+        self.probed: list[probe.Settings] = []
         self.seconds = 1.0
         monkeypatch.setattr(run.pretrain, "pretrain", self.pretrain)
         monkeypatch.setattr(run.finetune, "finetune", self.finetune)
+        monkeypatch.setattr(run.probe, "probe", self.probe)
 
     def pretrain(self, settings: pretrain.Settings) -> pretrain.Outcome:
         self.pretrained.append(settings)
@@ -118,8 +120,15 @@ class Trainer:
             raise error
         out = Path(settings.out)
         out.mkdir(parents=True, exist_ok=True)
-        accuracy = settings.lr + settings.seed % 1000 / 100
-        return finetune.Outcome(accuracy, ((2, accuracy),), 0.3, 4, self.seconds, out / "weights.safetensors")
+        accuracy, weights = settings.lr + settings.seed % 1000 / 100, out / "weights.safetensors"
+        ends = -len(self.finetuned) not in self.unfinished
+        return finetune.Outcome(accuracy, None, ((2, accuracy),), 0.3, 4, ends, self.signal, self.seconds, weights)
+
+    def probe(self, settings: probe.Settings) -> probe.Outcome:
+        self.probed.append(settings)
+        Path(settings.out).mkdir(parents=True)
+        arm = "weights" if settings.weights else "random"
+        return probe.Outcome(("embedding", "blocks.0"), {arm: (0.25, 0.5)}, 1.0, Path("x"), Path("y"))
 
 
 @pytest.fixture
@@ -148,7 +157,10 @@ def test_every_experiment_is_legal_at_every_scale(experiment: Experiment, scale:
 
 
 @pytest.mark.parametrize("name", ["main", "model"])
-def test_every_arm_trains_at_the_smallest_scale(name: str, data: Path, tmp_path: Path) -> None:
+def test_every_arm_trains_at_the_smallest_scale(
+    name: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(run.SCALES, "smoke", dataclasses.replace(SCALES["smoke"], probe=False))
     white(canvas=16, num_classes=4).save(tmp_path / "photo.json")
     changes = {"arms": "", "seeds": "3", "photo": str(tmp_path / "photo.json"), "finetune": ("epochs=1", "lr=0.1")}
     outcome = run.run(name, smoke(data, tmp_path / "out", pretrain=("steps=3",), **changes))
@@ -158,8 +170,8 @@ def test_every_arm_trains_at_the_smallest_scale(name: str, data: Path, tmp_path:
 def test_the_paper_scale_has_the_papers_settings() -> None:
     job = next(job for job in jobs.jobs_of(EXPERIMENTS["main"], SCALES["paper"]) if job.arm == "1p-frac")
     assert job.pretraining == dataclasses.replace(pretrain.Settings(), sheet=0)
-    plain = finetune.Settings(data="data", model=pretrain.Settings.model, size=224)
-    assert job.finetuning == plain
+    like = finetune.resolve({"data": "data", "model": pretrain.Settings.model, "out": job.finetuning.out}, "paper")
+    assert job.finetuning == like
 
 
 def test_a_recipe_takes_classes_points_and_canvas_from_the_scale() -> None:
@@ -366,19 +378,38 @@ def test_time_that_is_over_stops_a_pretraining_with_its_checkpoint(
     calls = 1
     while run.run("draws", settings).left:
         calls += 1
-        assert calls < 20
-    assert calls >= 8 + 2  # eight steps, two trials; the last call is the one that ends it
+        assert calls < 30
+    assert calls >= 8 + 3 * 2  # steps of pre-training, and of two trials and a run; the last call ends it
     capsys.readouterr()
 
 
-def test_a_fine_tuning_that_cannot_end_in_time_is_not_begun(data: Path, tmp_path: Path, trainer: Trainer) -> None:
-    trainer.seconds = 100.0
-    run.run("draws", smoke(data, tmp_path, arms="scratch", seeds="0"))
-    assert len(trainer.finetuned) == 3
-    outcome = run.run("draws", smoke(data, tmp_path, arms="fixed,scratch", seeds="1", minutes=1.5))
-    assert (outcome.done, outcome.left) == (1, 1)  # the first stage of a call is always begun: scratch's
-    assert (len(trainer.pretrained), len(trainer.finetuned)) == (1, 5)
-    assert trainer.pretrained[0].minutes == pytest.approx(1.5, abs=0.1)
+def test_the_time_that_is_left_is_passed_on(data: Path, tmp_path: Path, trainer: Trainer) -> None:
+    run.run("draws", smoke(data, tmp_path, seeds="0", minutes=30.0))
+    assert [settings.minutes for settings in trainer.pretrained] == [pytest.approx(30.0, abs=2)] * 2
+    assert [settings.minutes for settings in trainer.finetuned] == [pytest.approx(30.0, abs=2)] * 6
+
+
+def test_a_fine_tuning_that_is_stopped_goes_on(data: Path, tmp_path: Path, trainer: Trainer) -> None:
+    trainer.unfinished = {-3}  # the third fine-tuning, after two trials
+    outcome = run.run("draws", smoke(data, tmp_path, arms="fixed", seeds="0"))
+    assert (outcome.done, outcome.left, outcome.signal) == (0, 1, 0)
+    assert run.run("draws", smoke(data, tmp_path, arms="fixed", seeds="0")).done == 1
+    assert trainer.finetuned[3] == trainer.finetuned[2]
+    assert trainer.finetuned[2].resume
+    assert len({settings.out for settings in trainer.finetuned}) == 3
+    assert not list(tmp_path.glob("work/finetune-*"))
+
+
+def test_blocks_are_probed_with_the_images_of_fine_tuning(data: Path, tmp_path: Path, trainer: Trainer) -> None:
+    run.run("draws", smoke(data, tmp_path, arms="scratch,fixed", seeds="0"))
+    fresh, trained = trainer.probed
+    assert (fresh.weights, fresh.random, trained.random) == ("", True, False)
+    assert trained.weights == trainer.finetuned[-1].weights
+    assert (trained.data, trained.per_class, trained.val_per_class) == (str(data), 4, 4)
+    assert not list(tmp_path.glob("work/probe-*"))
+    text = (tmp_path / "report.md").read_text()
+    assert "| arm | embedding | blocks.0 |" in text
+    assert "| fixed | 25.00 | 50.00 |" in text
 
 
 def test_a_signal_in_a_pretraining_ends_the_run(data: Path, tmp_path: Path, trainer: Trainer) -> None:
@@ -562,32 +593,32 @@ def test_an_archive_is_unpacked_once_beside_the_results(data: Path, tmp_path: Pa
     with tarfile.open(tmp_path / "photos.tar.xz", "w:xz") as archive:
         archive.add(data, "photos")
     out = tmp_path / "out"
-    found = run.find_images(tmp_path / "photos.tar.xz", out)
-    assert found == out / "data" / "photos.tar.xz" / "photos"
-    (found / "train" / "mark").mkdir()
-    assert run.find_images(tmp_path / "photos.tar.xz", out) == found
-    assert (found / "train" / "mark").exists()
+    found = run.find_images(str(tmp_path / "photos.tar.xz"), out)
+    assert found == str(out / "data" / "photos.tar.xz" / "photos")
+    (Path(found) / "train" / "mark").mkdir()
+    assert run.find_images(str(tmp_path / "photos.tar.xz"), out) == found
+    assert (Path(found) / "train" / "mark").exists()
     assert [path.name for path in (out / "data").iterdir()] == ["photos.tar.xz"]
-    assert run.find_images(data, out) == data
-    assert run.find_images(data.parent / data.name, out) == data
+    assert run.find_images(str(data), out) == str(data)
 
 
 def test_data_that_cannot_be_used_is_refused(data: Path, tmp_path: Path) -> None:
     (tmp_path / "text.tar").write_text("no archive")
     (tmp_path / "empty").mkdir()
     for path, error, words in (
-        (tmp_path / "absent", OSError, "data must be an image folder or a tar archive of one, but there is no"),
+        (tmp_path / "absent", OSError, "data must be an image folder, a tar archive of one or a dataset of timm"),
         (tmp_path / "text.tar", ValueError, "data must be an image folder or a tar archive of one, got"),
         (tmp_path / "empty", OSError, r"data must hold train/CLASS/\* and val/CLASS/\*"),
     ):
         with pytest.raises(error, match=words):
-            run.find_images(path, tmp_path / "out")
+            run.find_images(str(path), tmp_path / "out")
     assert not list((tmp_path / "out").glob("data/*"))
     few = tmp_path / "few"
     for split, name, count in (("train", "a", 6), ("train", "b", 5), ("val", "a", 1), ("val", "b", 1)):
         (few / split / name).mkdir(parents=True)
         for number in range(count):
             Image.new("RGB", (16, 16)).save(few / split / name / f"{number}.png")
+    assert run.find_images("torch/cifar10", tmp_path / "out") == "torch/cifar10"
     with pytest.raises(ValueError, match="data must hold 6 training images of each class, got 5 of b"):
         run.run("draws", smoke(few, tmp_path / "out", arms="scratch"))
 

@@ -26,6 +26,8 @@ examples:
   onepfrac pretrain --preset quick                 a small ViT in two minutes on two CPU cores
   onepfrac finetune --weights runs/quick/weights.safetensors --data FOLDER
                                                    the same ViT on photographs
+  onepfrac probe --weights runs/quick/weights.safetensors --data FOLDER
+                                                   what each of its blocks knows about them
 
 onepfrac COMMAND --help says more."""
 
@@ -400,26 +402,73 @@ def _pretrain(namespace: argparse.Namespace) -> int:
 def _finetune_options(parser: argparse.ArgumentParser) -> None:
     from onepfrac.train import finetune, options
 
-    parser.epilog = _FINETUNE_EXAMPLES
+    presets = [f"{name:<6} {_settings_text(values)}" for name, values in finetune.PRESETS.items()]
+    presets = [textwrap.fill(text, 110, initial_indent="  ", subsequent_indent=" " * 9) for text in presets]
+    parser.epilog = "\n".join(["presets:", *presets, "", _FINETUNE_EXAMPLES])
+    parser.add_argument(
+        "--preset", choices=list(finetune.PRESETS), help="start from these settings; options beside it win"
+    )
     options.add_options(parser, finetune.Settings)
 
 
 _FINETUNE_EXAMPLES = """\
 examples:
-  onepfrac finetune --weights runs/quick/weights.safetensors --data cifar10
-  onepfrac finetune --model vit_tiny_patch16_224 --data cifar10          from scratch
+  onepfrac finetune --preset quick --weights runs/quick/weights.safetensors --data FOLDER
+  onepfrac finetune --weights runs/quick/weights.safetensors --data torch/cifar10 --data-root data --download
+  onepfrac finetune --model vit_tiny_patch16_224 --data FOLDER          from scratch
+  onepfrac finetune --resume --out runs/finetune
+  torchrun --nproc-per-node 8 -m onepfrac finetune --preset paper --weights FILE --data FOLDER --workers 8
 
-The data folder holds train/CLASS/*.jpg and val/CLASS/*.jpg. Weights that onepfrac pretrain wrote know their model."""
+FOLDER holds train/CLASS/*.jpg and val/CLASS/*.jpg. Weights that onepfrac pretrain wrote know their model.
+After Ctrl-C or SIGTERM the step is finished and a checkpoint written."""
 
 
 def _finetune(namespace: argparse.Namespace) -> int:
     from onepfrac.train import finetune, options
 
-    settings = finetune.Settings(**options.given(namespace, finetune.Settings))
+    settings = finetune.resolve(options.given(namespace, finetune.Settings), namespace.preset)
     outcome = finetune.finetune(settings)
+    if int(os.environ.get("RANK", 0)) != 0:
+        return 0
+    if not outcome.finished:
+        print(f"stopped after {outcome.steps} steps; to go on: onepfrac finetune --resume --out {settings.out}")
+        return 128 + outcome.signal if outcome.signal else 0
+    five = "" if outcome.top5 is None else f" (of the five likeliest {outcome.top5:.2%})"
     print(
-        f"accuracy {outcome.accuracy:.2%} after {outcome.steps} steps, {outcome.seconds:.0f} s; wrote {outcome.weights}"
+        f"accuracy {outcome.accuracy:.2%}{five} after {outcome.steps} steps, {outcome.seconds:.0f} s; "
+        f"wrote {outcome.weights}"
     )
+    return 0
+
+
+# ---- probe -----------------------------------------------------------------------------------------------------------
+
+
+def _probe_options(parser: argparse.ArgumentParser) -> None:
+    from onepfrac.train import options, probe
+
+    parser.epilog = _PROBE_EXAMPLES
+    options.add_options(parser, probe.Settings)
+
+
+_PROBE_EXAMPLES = """\
+examples:
+  onepfrac probe --weights runs/quick/weights.safetensors --data FOLDER --per-class 100
+  onepfrac probe --weights runs/quick/weights.safetensors --data torch/cifar10 --data-root data --download
+  onepfrac probe --model resnet18 --data FOLDER          fresh weights alone
+
+FOLDER holds train/CLASS/*.jpg and val/CLASS/*.jpg. The features of all blocks are kept in memory: 4 bytes each."""
+
+
+def _probe(namespace: argparse.Namespace) -> int:
+    from onepfrac.train import options, probe
+
+    outcome = probe.probe(probe.Settings(**options.given(namespace, probe.Settings)))
+    width = max(len(block) for block in ("block", *outcome.blocks))
+    print("accuracy of a linear probe\n" + " ".join([f"{'block':<{width}}", *(f"{a:>8}" for a in outcome.accuracies)]))
+    for i, block in enumerate(outcome.blocks):
+        print(" ".join([f"{block:<{width}}", *(f"{shares[i]:>8.2%}" for shares in outcome.accuracies.values())]))
+    print(f"{outcome.seconds:.0f} s; wrote {outcome.result} and {outcome.plot}")
     return 0
 
 
@@ -516,4 +565,5 @@ _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Calla
         _experiment_options,
         _experiment,
     ),
+    "probe": ("Train a linear probe on every block of a frozen timm model.", _probe_options, _probe),
 }

@@ -1,7 +1,12 @@
-"""Fine-tune a timm model on a folder of photographs, from weights or from scratch: settings, set-up, loop.
+"""Fine-tune a timm model on photographs, from weights or from scratch: settings, set-up, loop.
 
 The defaults are those of Nakamura et al., ECCV 2024: SGD with momentum 0.9, learning rate 0.01 per 512 images, weight
-decay 1e-4, batches of 768, 1000 epochs, a cosine. Start it as ``onepfrac finetune``.
+decay 1e-4, batches of 768, 1000 epochs, a cosine. Start it as ``onepfrac finetune``, on eight devices as
+
+    torchrun --nproc-per-node 8 -m onepfrac finetune --preset paper --weights FILE --data FOLDER
+
+Every random choice of a step follows from (seed, step, rank), and of a sample from (seed, its number in the run), so
+besides weights and optimizer a run's state is the step's number and what was counted since its epoch began.
 """
 
 from __future__ import annotations
@@ -10,7 +15,8 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,57 +24,81 @@ from typing import Any
 import numpy as np
 import timm
 import torch
-from PIL import Image
+import torch.distributed as dist
+from timm.data import Mixup
 from timm.optim import create_optimizer_v2
 from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader, Dataset
-from torchvision import datasets
-from torchvision.transforms import v2
+from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from onepfrac import __version__, files
-from onepfrac.draws import Purpose, keys
+from onepfrac.draws import Purpose, permutation
 from onepfrac.train import checkpoint, machine, options
+from onepfrac.train.images import Augment, Batches, Photographs, Wanted, check_splits, load_splits, loader
 from onepfrac.train.models import build_model, load_body
 from onepfrac.train.options import setting
 
-__all__ = ["Outcome", "Photographs", "Settings", "finetune", "load_photographs"]
+__all__ = ["FREE", "PRESETS", "Outcome", "Settings", "finetune", "learning_rate", "model_of", "resolve"]
 
-WEIGHTS = "weights of onepfrac finetune, format 1"
+CHECKPOINT, WEIGHTS = "checkpoint of onepfrac finetune, format 1", "weights of onepfrac finetune, format 1"
 
 
 @dataclass(frozen=True)
 class Settings:
     """Everything that decides a fine-tuning; the texts are those of ``--help``."""
 
-    data: str = setting("", "folder with train/CLASS/*.jpg and val/CLASS/*.jpg", group="run")
+    data: str = setting(
+        "", "folder with train/CLASS/*.jpg and val/CLASS/*.jpg, or a dataset of timm, e.g. torch/cifar10", group="run"
+    )
     weights: str = setting("", "safetensors file to start from; none: from scratch")
     out: str = setting("runs/finetune", "folder for weights.safetensors and result.json")
-    overwrite: bool = setting(False, "start anew in a folder that already holds a result")
-    seed: int = setting(0, "seed of classifier, order and crops", high=2**64 - 1)
+    resume: bool = setting(False, "go on from the folder's checkpoint, if there is one, with its settings")
+    overwrite: bool = setting(False, "start anew in a folder that already holds a run")
+    seed: int = setting(0, "seed of classifier, order, crops, mixup and drop path", high=2**64 - 1)
     evaluate_every: int = setting(0, "epochs between evaluations; 0: only at the end")
+    save_every: int = setting(10, "epochs between checkpoints", low=1)
+    minutes: float = setting(0.0, "stop with a checkpoint after so many minutes; 0: never")
 
     model: str = setting("", "a model of timm; none: the one that the weights name", group="model")
     model_arg: tuple[str, ...] = setting((), "argument for the model, e.g. patch_size=4; may be repeated")
     drop_path: float = setting(0.0, "rate of stochastic depth", high=1)
 
-    size: int = setting(0, "width and height of the images; 0: as the weights were trained, else 224", group="images")
+    data_root: str = setting("", "folder of a dataset of timm; none: where its library keeps it", group="images")
+    download: bool = setting(False, "let timm download what is missing of its dataset")
+    train_split: str = setting("", "name of the training images; none: train")
+    val_split: str = setting("", "name of the validation images; none: val, validation or test")
+    size: int = setting(0, "width and height of the images; 0: as the weights were trained, else 224")
     crop: float = setting(0.08, "least share of an image that RandomResizedCrop keeps", high=1)
+    auto_augment: str = setting("", "policy of timm, e.g. rand-m9-mstd0.5-inc1")
+    re_prob: float = setting(0.0, "probability of random erasing", high=1)
     per_class: int = setting(0, "training images of each class, the first by name; 0: all")
     val_per_class: int = setting(0, "validation images of each class, the first by name; 0: all")
     cache: bool = setting(False, "decode all images once, into memory")
     workers: int = setting(0, "loader processes")
 
     epochs: int = setting(1000, "passes over the training images", low=1, group="optimisation")
-    batch_size: int = setting(768, "images a step", low=1)
+    batch_size: int = setting(768, "images a step, over all ranks", low=1)
+    accumulate: int = setting(1, "parts in which a rank computes its share of a step, to save memory", low=1)
     optimizer: str = setting("sgd", "optimizer", choices=("sgd", "adamw"))
     lr: float = setting(0.01, "peak learning rate per 512 images: lr x batch size / 512 is used")
     warmup: float = setting(0.01, "share of the steps that warm up linearly", high=0.5)
-    momentum: float = setting(0.9, "momentum of SGD", high=1)
+    momentum: float = setting(0.9, "momentum of SGD, which is timm's, with Nesterov's look ahead", high=1)
     weight_decay: float = setting(1e-4, "weight decay; none on biases, norms and embeddings")
+    layer_decay: float = setting(1.0, "factor of the learning rate from a block to the one before it", high=1)
+    clip_grad: float = setting(0.0, "greatest norm of a step's gradient; 0: any")
     smoothing: float = setting(0.0, "label smoothing", high=1)
+    mixup: float = setting(0.0, "alpha of mixup; 0: none")
+    cutmix: float = setting(0.0, "alpha of cutmix; 0: none")
+    mix_prob: float = setting(1.0, "probability that a batch is mixed", high=1)
+    mix_switch: float = setting(0.5, "probability of cutmix where both are on", high=1)
 
     device: str = setting("auto", "auto (a CUDA device where there is one), cpu, cuda or cuda:N", group="machine")
+    precision: str = setting(
+        "auto",
+        "auto: bfloat16 on CUDA, else float32; float16 scales the loss",
+        choices=("auto", "float32", "bfloat16", "float16"),
+    )
+    compile: bool = setting(False, "torch.compile the model")
 
     def __post_init__(self) -> None:
         options.check(self)
@@ -81,63 +111,113 @@ class Settings:
             raise ValueError("model must be given where no weights are that name one, got ''")
         if self.model_arg and not self.model:
             raise ValueError(f"model_arg goes with model, which is not given; got {self.model_arg}")
+        if self.optimizer == "sgd" and self.momentum == 0:
+            raise ValueError("momentum must be more than 0 with optimizer sgd, got 0.0")
+        if self.layer_decay == 0:
+            raise ValueError("layer_decay must be more than 0, got 0.0")
+
+    @property
+    def mixes(self) -> bool:
+        """Whether mixup or cutmix is on."""
+        return self.mix_prob > 0 and (self.mixup > 0 or self.cutmix > 0)
+
+
+# What may differ when a run is resumed: it does not enter the arithmetic of a step. On another device or number of
+# ranks the run goes on, but no longer to the same bits.
+FREE = {"out", "resume", "overwrite", "save_every", "evaluate_every", "minutes", "data_root", "download", "cache"}
+FREE |= {"workers", "device", "compile"}
+
+# fmt: off
+PRESETS: dict[str, dict[str, Any]] = {
+    "quick": {  # about a minute on two CPU cores with 1000 images: the model of pretrain's preset quick
+        "out": "runs/finetune-quick", "overwrite": True, "epochs": 20, "evaluate_every": 5,
+        "model": "vit_tiny_patch16_224", "model_arg": ("patch_size=4", "embed_dim=96", "depth=4", "num_heads=3"),
+        "size": 32, "per_class": 100, "val_per_class": 100, "cache": True, "crop": 0.5,
+        "batch_size": 64, "optimizer": "adamw", "lr": 8e-3, "weight_decay": 0.05, "warmup": 0.05,
+    },
+    "paper": {  # as in the paper, with DeiT's augmentation; written out so that the name keeps its meaning
+        "out": "runs/finetune-paper", "epochs": 1000, "evaluate_every": 50,
+        "drop_path": 0.1, "size": 224, "crop": 0.08, "auto_augment": "rand-m9-mstd0.5-inc1", "re_prob": 0.25,
+        "batch_size": 768, "optimizer": "sgd", "momentum": 0.9, "lr": 0.01, "weight_decay": 1e-4, "warmup": 0.01,
+        "smoothing": 0.1, "mixup": 0.8, "cutmix": 1.0, "mix_prob": 1.0, "mix_switch": 0.5,
+    },
+}
+# fmt: on
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What `finetune` did; ``accuracies`` holds (epoch, share of validation images that are right)."""
+    """What `finetune` did.
+
+    ``accuracies`` holds (epoch, share of validation images that are right); ``accuracy`` is the last of them, ``top5``
+    the share whose class is among the five likeliest (None with fewer than five classes), NaN and None before the
+    first evaluation. ``train_loss`` is the mean over the last epoch. ``signal`` is the signal that ended the call, or
+    0. ``steps`` counts from the beginning of the run, ``seconds`` over all its calls.
+    """
 
     accuracy: float
+    top5: float | None
     accuracies: tuple[tuple[int, float], ...]
     train_loss: float
     steps: int
+    finished: bool
+    signal: int
     seconds: float
     weights: Path
 
 
-class Photographs(Dataset[tuple[Any, int]]):
-    """Images of a folder with a sub-folder for each class, decoded when asked for or once, as RGB."""
-
-    def __init__(self, paths: Sequence[str], labels: Sequence[int], classes: Sequence[str], cache: bool) -> None:
-        self.paths, self.labels, self.classes = list(paths), list(labels), tuple(classes)
-        self.transform: Callable[[torch.Tensor], torch.Tensor] | None = None
-        self._images = [_decode(path) for path in paths] if cache else None
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> tuple[Any, int]:
-        """Return the transformed image and its class."""
-        image = self._images[index] if self._images else _decode(self.paths[index])
-        return (self.transform(image) if self.transform else image), self.labels[index]
-
-    def pick(self, chosen: Sequence[int]) -> Photographs:
-        """Return some of the images; decoded ones are shared."""
-        part = Photographs([self.paths[i] for i in chosen], [self.labels[i] for i in chosen], self.classes, cache=False)
-        part._images = [self._images[i] for i in chosen] if self._images else None
-        return part
+def learning_rate(settings: Settings, step: int, steps: int) -> float:
+    """Return the rate of one of ``steps`` steps: linear warm-up to ``lr x batch size / 512``, then a cosine to 0."""
+    peak, warmup = settings.lr * settings.batch_size / 512, math.ceil(settings.warmup * steps)
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(steps - warmup, 1)))
 
 
-def load_photographs(folder: str | os.PathLike[str], per_class: int = 0, cache: bool = False) -> Photographs:
-    """List the images of ``folder/CLASS/*``, the first ``per_class`` by name of each class (0: all).
+def resolve(given: dict[str, Any], preset: str | None = None) -> Settings:
+    """Complete ``given`` settings by a preset's, else on ``resume`` by the checkpoint's, else by the defaults."""
+    base = dict(PRESETS[preset]) if preset else {}
+    if "out" in given:  # a preset may only write over its own folder
+        base.pop("overwrite", None)
+    if "weights" in given or "model" in given:
+        for name in ("model", "model_arg"):
+            base.pop(name, None)
+    out = Path(given.get("out", Settings.out))
+    if given.get("resume") and not preset and (info := _find_state(out)[0]):
+        saved = dataclasses.asdict(options.from_json(Settings, info["settings"], str(out)))
+        base = saved | {"resume": False, "overwrite": False, "minutes": 0.0}
+    return Settings(**(base | given))
+
+
+def model_of(
+    model: str, model_arg: tuple[str, ...], size: int, weights: str, info: dict[str, Any]
+) -> tuple[str, tuple[str, ...], int]:
+    """Return a model's name, its arguments and the image size: those given, else those that the weights name.
+
+    Parameters
+    ----------
+    model, model_arg, size
+        As in `Settings`; '' and 0 where not given.
+    weights
+        Path of the weights, for the error.
+    info
+        What the header of the weights says.
 
     Raises
     ------
-    OSError
-        If there is no such folder, or it holds a class without images or no class.
+    ValueError
+        If neither names a model.
     """
-    if not Path(folder).is_dir():
-        raise FileNotFoundError(f"there is no folder {folder}")
-    found = datasets.ImageFolder(str(folder))
-    taken: dict[int, list[str]] = {}
-    for path, label in found.samples:
-        taken.setdefault(label, []).append(path)
-    pairs = [(path, label) for label, paths in taken.items() for path in paths[: per_class or None]]
-    return Photographs([path for path, _ in pairs], [label for _, label in pairs], found.classes, cache)
+    made: dict[str, Any] = info.get("settings", {})
+    name, arguments = info.get("model") or made.get("model"), info.get("model_arg", made.get("model_arg", ()))
+    if not (model or name):
+        raise ValueError(f"model must be given, because {weights} does not name one")
+    size = size or int(info.get("size", made.get("size", 0))) or 224
+    return (model, model_arg, size) if model else (str(name), tuple(arguments), size)
 
 
 def finetune(settings: Settings, train: Photographs | None = None, val: Photographs | None = None) -> Outcome:
-    """Fine-tune and evaluate.
+    """Fine-tune and evaluate, or go on with it; under ``torchrun`` every rank calls it.
 
     Parameters
     ----------
@@ -149,120 +229,247 @@ def finetune(settings: Settings, train: Photographs | None = None, val: Photogra
     Raises
     ------
     ValueError, TypeError, OSError
-        If a setting is not legal, the weights do not fit, or a file cannot be read or written.
+        If a setting is not legal, the weights do not fit, the folder holds another run or a broken checkpoint, or a
+        file cannot be read or written.
     FloatingPointError
-        If the loss is no longer finite.
+        If the loss is no longer finite; the last checkpoint stays.
     """
     # ---- set-up ------------------------------------------------------------------------------------------------------
-    out = Path(settings.out)
-    if (out / "result.json").exists() and not settings.overwrite:
-        raise ValueError(f"out: {out} holds a result; give --overwrite to replace it, or another --out")
-    device = machine.pick_device(settings.device)
-    body, info = checkpoint.read(settings.weights) if settings.weights else ({}, {})
-    name, arguments, size = _model_of(settings, info)
-    train = train or load_photographs(Path(settings.data, "train"), settings.per_class, settings.cache)
-    val = val or load_photographs(Path(settings.data, "val"), settings.val_per_class, settings.cache)
-    if train.classes != val.classes:
-        raise ValueError(f"train and val must hold the same classes, got {train.classes} and {val.classes}")
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    out, device = Path(settings.out), machine.pick_device(settings.device)
+    even = 2 if settings.mixes else 1  # timm's mixup pairs images
+    if settings.batch_size % (multiple := world * settings.accumulate * even):
+        raise ValueError(
+            f"batch_size must be a multiple of {multiple} with {world} rank(s), {settings.accumulate} part(s) a step"
+            f"{' and mixup' if settings.mixes else ''}, got {settings.batch_size}"
+        )
+    if settings.download and world > 1:
+        raise ValueError("download must be off with several ranks, which would all write; let one process download")
+    done, saved, info = _find_run(settings)
+    if done is not None:
+        return done
+    body, source = checkpoint.read(settings.weights) if settings.weights and not info else ({}, info)
+    name, arguments, size = model_of(settings.model, settings.model_arg, settings.size, settings.weights, source)
+    if train is None or val is None:  # before there is a process group, which readers of timm would split images by
+        splits, counts = (settings.train_split, settings.val_split), (settings.per_class, settings.val_per_class)
+        loaded = load_splits(settings.data, settings.data_root, settings.download, splits, counts, settings.cache)
+        train, val = (loaded[0] if train is None else train), (loaded[1] if val is None else val)
+    check_splits(train, val)
     if settings.batch_size > len(train):
         raise ValueError(f"batch_size must be at most the {len(train)} training images, got {settings.batch_size}")
-    normalise = [v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5] * 3, [0.5] * 3)]
-    bicubic = v2.InterpolationMode.BICUBIC
-    crop = v2.RandomResizedCrop(size, (settings.crop, 1.0), interpolation=bicubic, antialias=True)
-    train.transform = v2.Compose([crop, v2.RandomHorizontalFlip(), *normalise])
-    val.transform = v2.Compose([v2.Resize(size, bicubic, antialias=True), v2.CenterCrop(size), *normalise])
+    about: dict[str, Any] = {"settings": dataclasses.asdict(settings), "model": name, "model_arg": list(arguments)}
+    about |= {"size": size, "classes": list(train.classes), "images": [len(train), len(val)]}
+    if info and [info["classes"], info["images"]] != [about["classes"], about["images"]]:
+        raise ValueError(f"data: {settings.data} no longer holds the classes and numbers of images of the run in {out}")
+    augment = Augment(settings.crop, settings.auto_augment, settings.re_prob)
+    batches, steps_of_epoch = Batches(train, size, augment, settings.seed), len(train) // settings.batch_size
+    steps, start = settings.epochs * steps_of_epoch, int(info.get("step", 0))
+    if not 0 <= start <= steps:
+        raise ValueError(f"{out / 'checkpoint.safetensors'} must hold a step in 1..{steps}, got {start}")
 
+    own_group = world > 1 and not dist.is_initialized()
+    if own_group:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     machine.seed_step(settings.seed, machine.INITIAL)
     model = build_model(name, len(train.classes), size, options.model_arguments(arguments), settings.drop_path)
     if body:
         load_body(model, body, settings.weights)
-    model = model.to(device)
+    model = model.to(device).train()
     optimizer = create_optimizer_v2(
-        model, settings.optimizer, lr=settings.lr, weight_decay=settings.weight_decay, momentum=settings.momentum
+        model,
+        settings.optimizer,
+        lr=settings.lr,
+        weight_decay=settings.weight_decay,
+        momentum=settings.momentum,
+        layer_decay=settings.layer_decay if settings.layer_decay < 1 else None,
     )
-    steps = settings.epochs * (len(train) // settings.batch_size)
-    peak, warmup = settings.lr * settings.batch_size / 512, math.ceil(settings.warmup * steps)
+    auto = "bfloat16" if device.type == "cuda" else "float32"
+    precision = auto if settings.precision == "auto" else settings.precision
+    cast = {"device_type": device.type, "dtype": getattr(torch, precision), "enabled": precision != "float32"}
+    scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
+    if saved:
+        checkpoint.restore(model, optimizer, saved)
+        saved.clear()
+        scaler.load_state_dict(info["scaler"])
+    net = model
+    if world > 1:
+        net = DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
+    if settings.compile:
+        net = torch.compile(net)  # type: ignore[assignment]
+    alphas = {"mixup_alpha": settings.mixup, "cutmix_alpha": settings.cutmix}
+    rates = {"prob": settings.mix_prob, "switch_prob": settings.mix_switch, "label_smoothing": settings.smoothing}
+    mix = Mixup(**alphas, **rates, num_classes=len(train.classes)) if settings.mixes else None
+    if rank == 0 and start == 0:  # nothing of an earlier run may be taken for this one's
+        for old in ("checkpoint.safetensors", "result.json"):
+            (out / old).unlink(missing_ok=True)
 
     # ---- loop --------------------------------------------------------------------------------------------------------
-    clock, step, accuracies, loss_of_epoch = machine.Clock(device), 0, [], math.nan
-    for epoch in tqdm(range(settings.epochs), unit="epoch", dynamic_ncols=True, disable=None):
-        machine.seed_step(settings.seed, epoch)
-        model.train()
-        total = torch.zeros((), device=device)
-        batches = _batches(train, settings, epoch, shuffle=True)
-        for images, labels in batches:
-            rising, done = (step + 1) / max(warmup, 1), (step - warmup) / max(steps - warmup, 1)
-            rate = peak * (rising if step < warmup else 0.5 * (1 + math.cos(math.pi * done)))
+    clock, step, stop = machine.Clock(device), start, False
+    accuracies: list[list[float]] = info.get("accuracies", [])
+    top5: float | None = info.get("top5")
+    total = torch.tensor(info.get("loss_sum", 0.0), device=device)  # of the parts of the epoch so far
+    mean_loss, seconds_before = math.nan, info.get("seconds", 0.0)
+    quiet = None if rank == 0 else True
+    bar = tqdm(total=steps, initial=start, unit="step", dynamic_ncols=True, disable=quiet)
+    with machine.signals() as asked:
+        parts = iter(loader(batches, _order(settings, len(train), start, rank, world), settings.workers, device))
+        while step < steps and not stop:
             for group in optimizer.param_groups:
-                group["lr"] = rate
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                logits = model(images.to(device, non_blocking=True))
-            loss = cross_entropy(logits.float(), labels.to(device), label_smoothing=settings.smoothing)
+                group["lr"] = learning_rate(settings, step, steps) * group.get("lr_scale", 1.0)
+            for part in range(settings.accumulate):
+                images, labels = (tensor.to(device, non_blocking=True) for tensor in next(parts))
+                machine.seed_step(settings.seed, (step * settings.accumulate + part) * world + rank)
+                targets = labels
+                if mix is not None:
+                    images, targets = mix(images, labels)  # soft targets, smoothed
+                more = world > 1 and part + 1 < settings.accumulate
+                with net.no_sync() if more else nullcontext():  # type: ignore[operator]
+                    with torch.autocast(**cast):
+                        logits = net(images)
+                    loss = cross_entropy(logits.float(), targets, label_smoothing=0.0 if mix else settings.smoothing)
+                    scaler.scale(loss / settings.accumulate).backward()
+                total += loss.detach() / settings.accumulate
+            if settings.clip_grad:
+                scaler.unscale_(optimizer)
+                torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_grad)
+            scaler.step(optimizer)
+            scaler.update()
             optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            total += loss.detach()
             step += 1
-        loss_of_epoch = total.item() / len(batches)
-        if not math.isfinite(loss_of_epoch):
-            raise FloatingPointError(f"the loss is {loss_of_epoch} in epoch {epoch + 1}; try a lower lr")
-        last = epoch + 1 == settings.epochs
-        if last or (settings.evaluate_every and (epoch + 1) % settings.evaluate_every == 0):
-            accuracies.append((epoch + 1, _accuracy(model, _batches(val, settings, 0, shuffle=False), device)))
+            bar.update()
+
+            ends = step % steps_of_epoch == 0
+            stop = bool(asked) or 0 < 60 * settings.minutes < clock.seconds()
+            if world > 1 and not (ends or step % 20 == 0):
+                continue  # several ranks agree on stopping now and then
+            if world > 1:
+                wishes = torch.tensor(float(stop), device=device)
+                dist.all_reduce(wishes)
+                stop = wishes.item() > 0
+            if not (ends or stop):
+                continue
+            if world > 1:
+                dist.all_reduce(total)
+                total /= world
+            epoch, counted = -(-step // steps_of_epoch), (step - 1) % steps_of_epoch + 1
+            mean_loss = total.item() / counted
+            if not math.isfinite(mean_loss):
+                raise FloatingPointError(f"the loss is {mean_loss} in epoch {epoch}; try a lower lr")
+            if ends:
+                total.zero_()
+                if step == steps or (settings.evaluate_every and epoch % settings.evaluate_every == 0):
+                    accuracy, top5 = _evaluate(model, val, size, settings, device, cast)
+                    accuracies.append([epoch, accuracy])
+                    text = f"loss {mean_loss:.3f}, accuracy {accuracy:.1%}"
+                    bar.set_postfix_str(text)
+                    if settings.evaluate_every and bar.disable and rank == 0:  # not a terminal
+                        print(f"epoch {epoch}: {text}", flush=True)
+            if rank == 0 and step < steps and (stop or epoch % settings.save_every == 0):
+                out.mkdir(parents=True, exist_ok=True)
+                state: dict[str, Any] = {"step": step, "loss_sum": total.item(), "accuracies": accuracies, "top5": top5}
+                state |= {"seconds": seconds_before + clock.seconds(), "scaler": scaler.state_dict()}
+                tensors = checkpoint.training_state(model, optimizer)
+                checkpoint.write(out / "checkpoint.safetensors", tensors, {"kind": CHECKPOINT, **state, **about})
+    bar.close()
 
     # ---- end ---------------------------------------------------------------------------------------------------------
     outcome = Outcome(
-        accuracy=accuracies[-1][1],
-        accuracies=tuple(accuracies),
-        train_loss=loss_of_epoch,
-        steps=steps,
-        seconds=clock.seconds(),
+        accuracy=accuracies[-1][1] if accuracies else math.nan,
+        top5=top5,
+        accuracies=tuple((int(epoch), accuracy) for epoch, accuracy in accuracies),
+        train_loss=mean_loss,
+        steps=step,
+        finished=step == steps,
+        signal=asked[0] if asked else 0,
+        seconds=seconds_before + clock.seconds(),
         weights=out / "weights.safetensors",
     )
-    out.mkdir(parents=True, exist_ok=True)
-    about = {"settings": dataclasses.asdict(settings), "model": name, "model_arg": arguments, "size": size}
-    about |= {"classes": train.classes, "images": [len(train), len(val)]}
-    checkpoint.write(outcome.weights, model.state_dict(), {"kind": WEIGHTS, **about})
-    versions = {"onepfrac": __version__, "torch": torch.__version__, "timm": timm.__version__}
-    result = {**about, "versions": versions, "device": machine.describe(device), **dataclasses.asdict(outcome)}
-    files.write_text(out / "result.json", json.dumps(result, indent=2, default=str) + "\n")
+    if outcome.finished and rank == 0:
+        out.mkdir(parents=True, exist_ok=True)
+        checkpoint.write(outcome.weights, model.state_dict(), {"kind": WEIGHTS, **about})
+        versions = {"onepfrac": __version__, "torch": torch.__version__, "timm": timm.__version__}
+        about |= {"versions": versions, "ranks": world, "device": machine.describe(device)}
+        result = {**about, **dataclasses.asdict(outcome)}
+        files.write_text(out / "result.json", json.dumps(result, indent=2, default=str) + "\n")
+        (out / "checkpoint.safetensors").unlink(missing_ok=True)
+    if own_group:
+        dist.barrier()
+        dist.destroy_process_group()
     return outcome
 
 
-def _model_of(settings: Settings, info: dict[str, Any]) -> tuple[str, tuple[str, ...], int]:
-    """Return the model's name, its arguments and the image size: those given, else those that the weights name."""
-    made: dict[str, Any] = info.get("settings", {})
-    if not (settings.model or made.get("model")):
-        raise ValueError(f"model must be given, because {settings.weights} does not name one")
-    size = settings.size or int(info.get("size", made.get("size", 0))) or 224
-    if settings.model:
-        return settings.model, settings.model_arg, size
-    return made["model"], tuple(made.get("model_arg", ())), size
+def _order(settings: Settings, images: int, start: int, rank: int, world: int) -> Iterator[Wanted]:
+    """Yield what the parts of a rank's steps hold, from step ``start`` on; all ranks together see each image once."""
+    steps_of_epoch = images // settings.batch_size
+    slots = np.arange(settings.batch_size).reshape(settings.accumulate, world, -1)[:, rank]
+    for epoch in range(start // steps_of_epoch, settings.epochs):
+        order = permutation(settings.seed, 2**63 + epoch, images, Purpose.TRAIN)
+        for step in range(max(start - epoch * steps_of_epoch, 0), steps_of_epoch):
+            for part in slots + step * settings.batch_size:
+                yield order[part], (part + epoch * images).astype(np.uint64)
 
 
-def _batches(images: Photographs, settings: Settings, epoch: int, shuffle: bool) -> DataLoader[tuple[Any, int]]:
-    key = int(keys(settings.seed, Purpose.TRAIN, np.array(2**63 + epoch, np.uint64)))
-    return DataLoader(
-        images,
-        batch_size=settings.batch_size,
-        shuffle=shuffle,
-        drop_last=shuffle,
-        num_workers=settings.workers,
-        generator=torch.Generator().manual_seed(key % 2**63),
-    )
-
-
-def _accuracy(model: torch.nn.Module, batches: DataLoader[tuple[Any, int]], device: torch.device) -> float:
+def _evaluate(
+    model: torch.nn.Module,
+    val: Photographs,
+    size: int,
+    settings: Settings,
+    device: torch.device,
+    cast: dict[str, Any],
+) -> tuple[float, float | None]:
+    """Return the shares of images whose class is the likeliest, and among the five likeliest of five or more."""
+    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    rows = np.arange(rank, len(val), world)
+    share = settings.batch_size // (world * settings.accumulate)
+    order = [(part, part.astype(np.uint64)) for part in np.split(rows, range(share, len(rows), share))]
+    right = torch.zeros(2, dtype=torch.int64, device=device)
+    if world > 1:
+        for buffer in model.buffers():  # a batch norm's statistics are those of rank 0
+            dist.broadcast(buffer, 0)
     model.eval()
-    right = count = 0
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-        for images, labels in batches:
-            right += int((model(images.to(device)).argmax(1).cpu() == labels).sum())
-            count += len(labels)
-    return right / count
+    with torch.inference_mode(), torch.autocast(**cast):
+        for images, labels in loader(Batches(val, size), order, settings.workers, device):
+            likeliest = model(images.to(device, non_blocking=True)).float().topk(min(5, len(val.classes))).indices
+            hits = likeliest == labels.to(device)[:, None]
+            right += torch.stack([hits[:, 0].sum(), hits.sum()])
+    model.train()
+    if world > 1:
+        dist.all_reduce(right)
+    top1, top5 = (right / len(val)).tolist()
+    return top1, top5 if len(val.classes) >= 5 else None
 
 
-def _decode(path: str) -> torch.Tensor:
-    """Return an image as a uint8 tensor (3, H, W)."""
-    with Image.open(path) as image:
-        return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+def _find_state(out: Path) -> tuple[dict[str, Any], bool]:
+    """Return what stands about a run in its folder, if one is there, and whether it is finished."""
+    if (out / "result.json").exists():
+        return files.read_json_object(out / "result.json"), True
+    path = out / "checkpoint.safetensors"
+    info = checkpoint.read_info(path) if path.exists() else {"kind": CHECKPOINT}
+    if info.get("kind") != CHECKPOINT:
+        raise ValueError(f"{path} must be a {CHECKPOINT}, but is {info.get('kind', 'of another program')!r}")
+    return (info if path.exists() else {}), False
+
+
+def _find_run(settings: Settings) -> tuple[Outcome | None, dict[str, torch.Tensor], dict[str, Any]]:
+    """Return what a finished run came to, or tensors and state of a checkpoint; refuse what does not belong here."""
+    out = Path(settings.out)
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"out must name a folder, got the file {out}")
+    info, finished = _find_state(out) if settings.resume else ({}, False)
+    if not info:
+        for name, what in (("result", "a result"), ("checkpoint", "a checkpoint"), ("weights", "weights")):
+            if any(out.glob(f"{name}.*")) and not settings.overwrite:
+                raise ValueError(
+                    f"out: {out} holds {what}; give --overwrite to replace it, --resume to go on, or another --out"
+                )
+        return None, {}, {}
+    saved = options.from_json(Settings, info["settings"], str(out))
+    for name in sorted({field.name for field in dataclasses.fields(Settings)} - FREE):
+        if getattr(saved, name) != getattr(settings, name):
+            is_, was = getattr(settings, name), getattr(saved, name)
+            raise ValueError(f"{name} must stay {was!r} to go on from the run in {out}, got {is_!r}")
+    if not finished:
+        return None, checkpoint.read(out / "checkpoint.safetensors")[0], info
+    values = {field.name: info[field.name] for field in dataclasses.fields(Outcome)}
+    values |= {"accuracies": tuple((epoch, share) for epoch, share in info["accuracies"])}
+    return Outcome(**{**values, "weights": out / "weights.safetensors"}), {}, {}

@@ -7,6 +7,7 @@ be held against them, at the others it is the order of arms that can.
 
 from __future__ import annotations
 
+from onepfrac.train import finetune
 from onepfrac.train.experiments.grid import Arm, Experiment, Scale
 
 __all__ = ["EXPERIMENTS", "SCALES"]
@@ -179,6 +180,7 @@ _SCALES = (
         images=4,
         held_out=2,
         test=4,
+        probe=True,
         models={
             "vit_tiny_patch16_224": ("patch_size=8", "embed_dim=16", "depth=1", "num_heads=2"),
             "swin_tiny_patch4_window7_224": (
@@ -206,6 +208,7 @@ _SCALES = (
         images=100,
         held_out=100,
         test=500,
+        probe=True,
         models={
             "vit_tiny_patch16_224": ("patch_size=4", "embed_dim=96", "depth=4", "num_heads=3"),
             "swin_tiny_patch4_window7_224": (
@@ -235,6 +238,7 @@ _SCALES = (
         },
         seeds=(0, 1),
         images=1000,
+        probe=True,
         models={
             "vit_tiny_patch16_224": ("patch_size=8",),
             "swin_tiny_patch4_window7_224": ("patch_size=2", "window_size=4", *_SWIN),
@@ -245,7 +249,7 @@ _SCALES = (
         name="paper",
         about="the paper's settings, a day or more of one GPU a run: 80 million images of 224 pixels",
         pretrain={},
-        finetune={},
+        finetune={name: value for name, value in finetune.PRESETS["paper"].items() if name not in ("out", "size")},
         seeds=(0, 1, 2),
         models={"swin_tiny_patch4_window7_224": _SWIN},
     ),

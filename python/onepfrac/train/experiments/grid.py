@@ -117,6 +117,8 @@ class Scale:
     images, held_out, test
         Of each class: images to fine-tune on, further training images on which rates are chosen, and validation images
         that give the accuracy; 0: all, or none held out.
+    probe
+        Whether every block of the pre-trained model is probed linearly, with the same images.
     models
         Arguments of timm's models at this image size, by the model's name.
     datasets
@@ -137,6 +139,7 @@ class Scale:
     images: int = 0
     held_out: int = 0
     test: int = 0
+    probe: bool = False
     models: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     datasets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 

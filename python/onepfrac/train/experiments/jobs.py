@@ -29,11 +29,9 @@ _OURS = {
         "model_arg",
         "keep_every",
     },
-    "finetune": {"out", "overwrite", "seed", "data", "weights", "model", "model_arg", "size", "per_class"}
-    | {"val_per_class"},
+    "finetune": {"out", "resume", "overwrite", "seed", "minutes", "data", "data_root", "download", "weights", "model"}
+    | {"model_arg", "size", "per_class", "val_per_class"},
 }
-# What fine-tuning may differ in without being another run.
-_FREE = {"out", "overwrite", "data", "weights", "seed", "workers", "cache", "device", "evaluate_every"}
 # Fields of a recipe that an arm's recipe takes over from the scale, by the name that they have among the settings.
 _SHARED = {"num_classes": "num_classes", "points": "points", "canvas": "canvas", "pad": "pad", "data_seed": "seed"}
 
@@ -49,7 +47,7 @@ class Changes:
 
 @dataclass(frozen=True)
 class Job:
-    """One run: pre-train, unless ``pretraining`` is None; choose a learning rate, if there are several; fine-tune.
+    """One run: pre-train, unless ``pretraining`` is None; choose one of several learning rates; fine-tune; probe.
 
     ``out`` of both, ``finetuning.weights`` and a chosen ``finetuning.lr`` are filled in when it runs.
     ``key`` names the run by its settings, ``body`` its pre-training, ``choice`` the choice of a rate, which an arm's
@@ -61,6 +59,7 @@ class Job:
     pretraining: pretrain.Settings | None
     finetuning: finetune.Settings
     rates: tuple[float, ...]
+    probes: bool
     fingerprint: str
     key: str
     body: str
@@ -157,12 +156,14 @@ def _job(arm: Arm, scale: Scale, seed: int, data: str, changes: Changes) -> Job:
 
     dataset = {name for name, group in options.groups(pretrain.Settings).items() if group == "dataset"}
     body = {name: value for name, value in _told(before).items() if name not in pretrain.FREE | dataset | {"seed"}}
+    elsewhere = finetune.FREE | {"data", "weights", "seed", "lr"}
     about: dict[str, Any] = {
         "pretrain": None if arm.pretrain is None else {**body, "recipe": fingerprint},
-        "finetune": {name: value for name, value in _told(after).items() if name not in _FREE | {"lr"}},
+        "finetune": {name: value for name, value in _told(after).items() if name not in elsewhere},
         "rates": rates if len(rates) > 1 else [after.lr],
         "images": [scale.images, scale.held_out, scale.test],
         "data": data,
+        **({"probe": True} if scale.probe else {}),
     }
     return Job(
         arm=arm.name,
@@ -170,6 +171,7 @@ def _job(arm: Arm, scale: Scale, seed: int, data: str, changes: Changes) -> Job:
         pretraining=None if arm.pretrain is None else before,
         finetuning=after,
         rates=rates if len(rates) > 1 else (),
+        probes=scale.probe,
         fingerprint=fingerprint,
         key=_digest({**about, "seed": seed}),
         body=_digest({"pretrain": about["pretrain"], "seed": seed}),

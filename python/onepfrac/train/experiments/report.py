@@ -129,6 +129,9 @@ def text_of(experiment: Experiment, rows: Mapping[str, Row], lines: Sequence[Map
             else:
                 checks.append(f"| {better} > {worse} | | not run |")
         parts += ["## Order", "A difference of more than two standard errors decides.", "\n".join(checks)]
+    if probed := _probes(rows, lines):
+        text = "Accuracy of a linear probe of each block of the frozen model, with the same images, %; mean over seeds."
+        parts += ["## Blocks", text, "\n".join(probed)]
     parts += [
         f"![{experiment.title}](report.png)",
         "## How",
@@ -214,6 +217,19 @@ def _table(experiment: Experiment, rows: Mapping[str, Row]) -> list[str]:
         accuracy = f"{100 * row.mean:.2f}"
         lines.append(f"| {arm.name} | {paper} | {accuracy} | {deviation} | {len(row.accuracies)} | {gain} | {loss} |")
     return lines
+
+
+def _probes(rows: Mapping[str, Row], lines: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a table of the probes of all blocks, a table more where other models have other blocks."""
+    tables: dict[tuple[str, ...], list[str]] = {}
+    for name in rows:
+        probes = {line["seed"]: line["probe"] for line in lines if line["arm"] == name and line.get("probe")}
+        for blocks in dict.fromkeys(tuple(probe["blocks"]) for probe in probes.values()):
+            shares = [probe["accuracies"] for probe in probes.values() if tuple(probe["blocks"]) == blocks]
+            means = [f"{100 * statistics.fmean(column):.2f}" for column in zip(*shares, strict=True)]
+            head = [f"| arm | {' | '.join(blocks)} |", "|---|" + "---:|" * len(blocks)]
+            tables.setdefault(blocks, head).append(f"| {name} | {' | '.join(means)} |")
+    return [line for number, table in enumerate(tables.values()) for line in ([""] if number else []) + table]
 
 
 def _signed(gain: float, error: float | None) -> str:

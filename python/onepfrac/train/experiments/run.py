@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import hashlib
 import json
 import math
 import os
@@ -33,11 +34,12 @@ import torch
 
 from onepfrac import __version__, files
 from onepfrac.datasets import SingleImage
-from onepfrac.train import finetune, machine, options, pretrain
+from onepfrac.train import finetune, machine, options, pretrain, probe
 from onepfrac.train.experiments import report, results
 from onepfrac.train.experiments.catalogue import EXPERIMENTS, SCALES
 from onepfrac.train.experiments.grid import Experiment, Scale
 from onepfrac.train.experiments.jobs import Changes, Job, deal, jobs_of, parse_changes, scale_key
+from onepfrac.train.images import PREFIXES, Photographs, check_splits, load_splits
 from onepfrac.train.options import setting
 
 __all__ = ["Outcome", "Settings", "find_images", "run", "write_report"]
@@ -48,7 +50,11 @@ class Settings:
     """How an experiment is run; the texts are those of ``--help``."""
 
     scale: str = setting("cpu", "how much is done", choices=tuple(SCALES), group="run")
-    data: str = setting("", "image folder with train/CLASS/* and val/CLASS/*, or a tar archive of one")
+    data: str = setting(
+        "", "image folder with train/CLASS/* and val/CLASS/*, a tar archive of one, or a dataset of timm: torch/cifar10"
+    )
+    data_root: str = setting("", "folder of a dataset of timm; none: where its library keeps it")
+    download: bool = setting(False, "let timm download what is missing of its dataset")
     out: str = setting("", "folder for results, report and weights; none: runs/NAME")
     arms: str = setting("", "arms to run, e.g. scratch,1p-frac; none: all")
     seeds: str = setting("", "seeds to run, e.g. 0,1,2; none: those of the scale")
@@ -115,7 +121,7 @@ def run(name: str, settings: Settings, dry: bool = False) -> Outcome:
         share, own = _share(settings.share, rank, world)
         out.mkdir(parents=True, exist_ok=True)
         changes = _changes(settings, scale, out)
-        data = Path(settings.data).name
+        data = Path(settings.data).name if Path(settings.data).exists() else settings.data
         jobs = deal(
             _chosen(experiment, jobs_of(experiment, scale, data, changes, _seeds(settings.seeds)), settings), *share
         )
@@ -180,6 +186,7 @@ class _Work:
     def __post_init__(self) -> None:
         self.lines = results.read(self.out)
         self.began, self.stages = time.monotonic(), 0
+        self._images: tuple[Photographs, Photographs, Photographs] | None = None
 
     def find(self, job: Job) -> dict[str, Any] | None:
         """Return the line of a job, whatever experiment it was run for."""
@@ -194,20 +201,32 @@ class _Work:
         return self.out / "work" / f"pretrain-{job.body[:16]}"
 
     @cached_property
-    def images(self) -> tuple[finetune.Photographs, finetune.Photographs, finetune.Photographs]:
-        """Images to fine-tune on, to choose rates on, to report on."""
-        root, scale = find_images(Path(self.settings.data), self.out), self.scale
-        cache = bool(scale.finetune.get("cache", False))
+    def data(self) -> str:
+        """Where the photographs are: a folder, or a dataset of timm."""
+        return find_images(self.settings.data, self.out)
+
+    def images(self, job: Job) -> tuple[Photographs, Photographs, Photographs]:
+        """Return images to fine-tune on, to choose rates on, to report on; of all jobs the same."""
+        if self._images is None:
+            self._images = self._load(job.finetuning)
+        return self._images
+
+    def _load(self, like: finetune.Settings) -> tuple[Photographs, Photographs, Photographs]:
+        scale, settings = self.scale, self.settings
         wanted = scale.images + scale.held_out if scale.images else 0
-        pool = finetune.load_photographs(root / "train", wanted, cache)
-        counts = [pool.labels.count(label) for label in range(len(pool.classes))]
-        if min(counts) < wanted:
-            few = pool.classes[int(np.argmin(counts))]
-            raise ValueError(f"data must hold {wanted} training images of each class, got {min(counts)} of {few}")
-        rank = np.concatenate([np.arange(count) for count in counts])  # within the class; classes come one by one
-        train = pool.pick(np.flatnonzero(rank < (scale.images or len(pool))).tolist())
-        held_out = pool.pick(np.flatnonzero(rank >= (scale.images or len(pool))).tolist())
-        return train, held_out, finetune.load_photographs(root / "val", scale.test, cache)
+        splits, counts = (like.train_split, like.val_split), (wanted, scale.test)
+        pool, test = load_splits(self.data, settings.data_root, settings.download, splits, counts, like.cache)
+        check_splits(pool, test)
+        seen = [0] * len(pool.classes)
+        train: list[int] = []
+        held_out: list[int] = []
+        for row, label in enumerate(pool.labels):
+            (train if seen[label] < (scale.images or len(pool)) else held_out).append(row)
+            seen[label] += 1
+        if min(seen) < wanted:
+            few = pool.classes[int(np.argmin(seen))]
+            raise ValueError(f"data must hold {wanted} training images of each class, got {min(seen)} of {few}")
+        return pool.pick(train), pool.pick(held_out), test
 
     def do(self, job: Job) -> None:
         """Bring a job to its line of results, from wherever it stands."""
@@ -220,14 +239,15 @@ class _Work:
         tried = {rate: self._try(job, rate) for rate in job.rates}
         best = max(tried, key=tried.__getitem__) if tried else job.finetuning.lr
         chosen = dataclasses.replace(job.finetuning, lr=best)
-        train, _, test = self.images
-        after = self._finetune(job, chosen, train, test)
+        train, _, test = self.images(job)
+        after = self._finetune(job, job.key, chosen, train, test)
+        blocks = self._probe(job) if job.probes else None
         self._note(
             {
                 "kind": "run", **self.about, "arm": job.arm, "seed": job.seed, "key": job.key,
                 "accuracy": after.accuracy, "train_loss": after.train_loss, "lr": best,
                 "tried": [{"lr": rate, "held_out_accuracy": accuracy} for rate, accuracy in tried.items()],
-                "pretraining": before, "recipe": job.fingerprint, "seconds": after.seconds,
+                "pretraining": before, "recipe": job.fingerprint, "seconds": after.seconds, "probe": blocks,
                 "images": {"classes": len(train.classes), "train": len(train), "test": len(test),
                            "per_class": self.scale.images, "test_per_class": self.scale.test},
                 "settings": {
@@ -237,6 +257,8 @@ class _Work:
                 **self._provenance(),
             }
         )  # fmt: skip
+        if not self.settings.keep:
+            shutil.rmtree(self._place(job, job.key))
         print(f"accuracy {after.accuracy:.2%} of {len(test)} images, lr {best:g}", flush=True)
 
     def _pretrain(self, job: Job) -> dict[str, Any] | None:
@@ -249,8 +271,7 @@ class _Work:
         spent = float(json.loads(progress.read_text())["seconds"]) if progress.exists() else 0.0
         self._begin_stage()
         changes: dict[str, Any] = {"out": str(out), "resume": True, "device": self.settings.device}
-        if self.settings.minutes:
-            changes["minutes"] = max(self._seconds_left(), 1e-3) / 60
+        changes["minutes"] = self._minutes()
         if self.settings.threads:
             changes["threads"] = self.settings.threads
         if job.pretraining.compile:
@@ -276,38 +297,63 @@ class _Work:
         key = job.trial(rate)
         known = next((line for line in self.lines if line["key"] == key), None)
         if known is None:
-            train, held_out, _ = self.images
-            after = self._finetune(job, job.trial_settings(rate), train, held_out)
+            train, held_out, _ = self.images(job)
+            after = self._finetune(job, key, job.trial_settings(rate), train, held_out)
             known = {"kind": "trial", **self.about, "arm": job.arm, "key": key, "weights_of_seed": job.seed, "lr": rate}
             known |= {"accuracy": after.accuracy, "seconds": after.seconds}
             self._note(known)
+            shutil.rmtree(self._place(job, key))
             print(f"lr {rate:g}: {after.accuracy:.2%} of {len(held_out)} images that are held out", flush=True)
         return float(known["accuracy"])
 
     def _finetune(
-        self, job: Job, settings: finetune.Settings, train: finetune.Photographs, val: finetune.Photographs
+        self, job: Job, key: str, settings: finetune.Settings, train: Photographs, val: Photographs
     ) -> finetune.Outcome:
-        self._begin_stage(max((line["seconds"] for line in self.lines if self._is_like(line, job)), default=0.0))
-        out = self.out / "work" / f"finetune-{job.key[:16]}"
-        weights = "" if job.pretraining is None else str(self.folder(job) / "weights.safetensors")
-        changes: dict[str, Any] = {"out": str(out), "weights": weights, "overwrite": True}
-        changes["device"] = self.settings.device
-        after = finetune.finetune(dataclasses.replace(settings, **changes), train, val)
-        if not self.settings.keep:
-            shutil.rmtree(out)
-        return after
+        self._begin_stage()
+        changes: dict[str, Any] = {"out": str(self._place(job, key)), "weights": self._weights(job), "resume": True}
+        changes |= {"device": self.settings.device, "minutes": self._minutes()}
+        if settings.compile:
+            torch.compiler.reset()
+        outcome = finetune.finetune(dataclasses.replace(settings, **changes), train, val)
+        if not outcome.finished:
+            raise _Stop(outcome.signal)
+        return outcome
 
-    def _is_like(self, line: dict[str, Any], job: Job) -> bool:
-        return bool(line["arm"] == job.arm and line["scale"] == self.scale.name)
+    def _probe(self, job: Job) -> dict[str, Any]:
+        """Return the names of the model's blocks, and what their probes have right; no stage, as it takes seconds."""
+        weights, like, wanted = self._weights(job), job.finetuning, self.scale
+        out = self.out / "work" / f"probe-{job.key[:16]}"
+        outcome = probe.probe(
+            probe.Settings(
+                data=self.data, data_root=self.settings.data_root, download=self.settings.download,
+                train_split=like.train_split, val_split=like.val_split,
+                weights=weights, random=not weights, out=str(out), overwrite=True, seed=job.seed,
+                model=like.model, model_arg=like.model_arg, size=like.size, workers=like.workers,
+                per_class=wanted.images, val_per_class=wanted.test, device=self.settings.device,
+            )
+        )  # fmt: skip
+        shutil.rmtree(out)
+        return {"blocks": outcome.blocks, "accuracies": outcome.accuracies["weights" if weights else "random"]}
 
-    def _begin_stage(self, seconds: float = 0.0) -> None:
-        """Stop if time is over, or will be before ``seconds`` are: a fine-tuning cannot go on where it was left."""
-        if self.settings.minutes and self.stages and self._seconds_left() <= seconds:
+    def _weights(self, job: Job) -> str:
+        return "" if job.pretraining is None else str(self.folder(job) / "weights.safetensors")
+
+    def _place(self, job: Job, key: str) -> Path:
+        """Return where to fine-tune: with weights from elsewhere it would be another run, which could not go on."""
+        name = hashlib.sha256(f"{key} {self._weights(job)}".encode()).hexdigest()[:16]
+        return self.out / "work" / f"finetune-{name}"
+
+    def _begin_stage(self) -> None:
+        """Stop if time is over, but begin a call's first stage in any case: every call gets something done."""
+        if self.settings.minutes and self.stages and self._minutes() <= 1e-4:
             raise _Stop(0)
-        self.stages += 1  # the first is begun in any case, so that every call gets something done
+        self.stages += 1
 
-    def _seconds_left(self) -> float:
-        return 60 * self.settings.minutes - (time.monotonic() - self.began)
+    def _minutes(self) -> float:
+        """Return the time that is left, 0 where there is no limit."""
+        if not self.settings.minutes:
+            return 0.0
+        return max(self.settings.minutes - (time.monotonic() - self.began) / 60, 1e-5)
 
     def _note(self, line: dict[str, Any]) -> None:
         results.append(self.path, line)
@@ -325,8 +371,16 @@ class _Work:
 # ---- data ------------------------------------------------------------------------------------------------------------
 
 
-def find_images(data: Path, out: Path) -> Path:
-    """Return the folder that holds train/ and val/; an archive is unpacked once, into ``out/data``.
+def find_images(data: str, out: Path) -> str:
+    """Return what `onepfrac.train.images.load_splits` takes.
+
+    Parameters
+    ----------
+    data
+        A folder, which holds train/ itself or in its only folder; a tar archive of one, which is unpacked once, into
+        ``out/data``; or the name of a dataset of timm.
+    out
+        The experiment's folder.
 
     Raises
     ------
@@ -335,15 +389,22 @@ def find_images(data: Path, out: Path) -> Path:
     ValueError
         If the file is no tar archive.
     """
-    if data.is_dir():
-        return _inside(data)
-    if not data.is_file():
-        raise FileNotFoundError(f"data must be an image folder or a tar archive of one, but there is no {data}")
-    target = out / "data" / data.name
+    path = Path(data)
+    if path.is_dir():
+        return _inside(path)
+    if not path.is_file():
+        prefix, slash, _ = data.partition("/")
+        if slash and prefix.lower() in PREFIXES:
+            return data
+        raise FileNotFoundError(
+            f"data must be an image folder, a tar archive of one or a dataset of timm ({', '.join(PREFIXES)}/NAME), but"
+            f" there is no {data}"
+        )
+    target = out / "data" / path.name
     if not target.exists():
         part = out / "data" / f".{secrets.token_hex(8)}.tmp"
         try:
-            with tarfile.open(data) as archive:
+            with tarfile.open(path) as archive:
                 archive.extractall(part, filter="data")
             with contextlib.suppress(OSError):  # another process was faster
                 part.rename(target)
@@ -354,10 +415,10 @@ def find_images(data: Path, out: Path) -> Path:
     return _inside(target)
 
 
-def _inside(root: Path) -> Path:
+def _inside(root: Path) -> str:
     for train in [root / "train", *sorted(root.glob("*/train"))]:
-        if train.is_dir() and (train.parent / "val").is_dir():
-            return train.parent
+        if train.is_dir():
+            return str(train.parent)
     raise FileNotFoundError(f"data must hold train/CLASS/* and val/CLASS/*, {root} does not")
 
 
