@@ -366,10 +366,10 @@ def test_the_rate_that_is_best_on_held_out_images_is_taken(data: Path, tmp_path:
     assert all(settings.weights == "" for settings in trainer.finetuned)
 
 
-def test_time_that_is_over_stops_a_pretraining_with_its_checkpoint(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_time_that_is_over_stops_with_a_checkpoint_and_changes_nothing(
+    data: Path, finished: Path, tmp_path: Path
 ) -> None:
-    """For real: a step or more a call, until all are done."""
+    """For real: a step a call, until all are done."""
     settings = smoke(data, tmp_path, arms="fixed", seeds="0", minutes=1e-6)
     outcome = run.run("draws", settings)
     assert (outcome.done, outcome.left, outcome.signal, outcome.report) == (0, 1, 0, None)
@@ -379,8 +379,12 @@ def test_time_that_is_over_stops_a_pretraining_with_its_checkpoint(
     while run.run("draws", settings).left:
         calls += 1
         assert calls < 30
-    assert calls >= 8 + 3 * 2  # steps of pre-training, and of two trials and a run; the last call ends it
-    capsys.readouterr()
+    assert calls + 1 == 8 + 3 * 2  # steps of pre-training, of two trials and of fine-tuning
+    line, other = ({str(x["key"]): x for x in results.read(out)} for out in (tmp_path, finished))
+    assert all(line[key][name] == other[key][name] for key in line for name in ("kind", "accuracy", "lr"))
+    run_line = next(x for x in line.values() if x["kind"] == "run")
+    for name in ("train_loss", "probe", "settings", "images", "recipe"):
+        assert run_line[name] == other[run_line["key"]][name]
 
 
 def test_the_time_that_is_left_is_passed_on(data: Path, tmp_path: Path, trainer: Trainer) -> None:
@@ -455,6 +459,13 @@ def test_an_arm_that_diverges_does_not_stop_the_others(data: Path, tmp_path: Pat
 def test_fine_tuned_weights_are_kept_if_asked_for(data: Path, tmp_path: Path, trainer: Trainer) -> None:
     run.run("draws", smoke(data, tmp_path, seeds="0", keep=True))
     assert len(list(tmp_path.glob("work/finetune-*"))) == 2
+
+
+@pytest.mark.gpu
+def test_a_job_runs_on_a_gpu(data: Path, tmp_path: Path) -> None:
+    assert run.run("draws", smoke(data, tmp_path, arms="fixed", seeds="0", device="cuda")).done == 1
+    line = next(line for line in results.read(tmp_path) if line["kind"] == "run")
+    assert line["machine"]["device"] == torch.cuda.get_device_name()
 
 
 # ---- lines of results ------------------------------------------------------------------------------------------------
