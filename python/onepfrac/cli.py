@@ -508,6 +508,61 @@ def _probe(namespace: argparse.Namespace) -> int:
     return 0
 
 
+# ---- experiment ------------------------------------------------------------------------------------------------------
+
+
+def _experiment_options(parser: argparse.ArgumentParser) -> None:
+    from onepfrac.train import options
+    from onepfrac.train.experiments import run
+    from onepfrac.train.experiments.catalogue import EXPERIMENTS, SCALES
+
+    names = [f"  {name:<8}  {experiment.title}" for name, experiment in EXPERIMENTS.items()]
+    scales = [f"  {name:<8}  {scale.about}" for name, scale in SCALES.items()]
+    parser.epilog = "\n".join(["experiments:", *names, "", "scales:", *scales, "", _EXPERIMENT_EXAMPLES])
+    parser.add_argument("name", nargs="?", metavar="NAME", help=f"one of {', '.join(EXPERIMENTS)}")
+    parser.add_argument("--list", action="store_true", help="only print the jobs; without NAME, the experiments")
+    parser.add_argument("--report", action="store_true", help="only write the report again, from the results in OUT")
+    options.add_options(parser, run.Settings)
+
+
+_EXPERIMENT_EXAMPLES = """\
+examples:
+  onepfrac experiment main --scale smoke --data cifar10 --out runs/try
+  onepfrac experiment delta --scale cpu --data cifar10-jpeg.tar.xz --minutes 30
+  torchrun --nproc-per-node 8 -m onepfrac experiment main --scale h200 --data cifar100
+  onepfrac experiment main --report
+
+The folder receives a line of results a run (results*.jsonl), report.md, report.png, and work/ with the pre-trained
+weights. The same command goes on with what was interrupted, by whatever. Under torchrun each process runs jobs of its
+own."""
+
+
+def _experiment(namespace: argparse.Namespace) -> int:
+    from onepfrac.train import options
+    from onepfrac.train.experiments import run
+    from onepfrac.train.experiments.catalogue import EXPERIMENTS
+
+    if namespace.name is None:
+        if not namespace.list:
+            raise ValueError(f"NAME must be one of {', '.join(EXPERIMENTS)}, got none; --list says what they are")
+        for name, experiment in EXPERIMENTS.items():
+            print(f"{name:<8}  {experiment.title}: {', '.join(arm.name for arm in experiment.arms)}")
+        return 0
+    settings = run.Settings(**options.given(namespace, run.Settings))
+    if namespace.report:
+        print(f"wrote {run.write_report(namespace.name, settings)}; beside it report.png")
+        return 0
+    outcome = run.run(namespace.name, settings, dry=namespace.list)
+    if namespace.list:
+        print(f"{outcome.done} jobs are done, {outcome.left} are left")
+        return 0
+    if outcome.report is not None:
+        print(f"wrote {outcome.report}; beside it report.png and results")
+    if outcome.left:
+        print(f"stopped: {outcome.done} jobs are done, {outcome.left} are left; the same command goes on")
+    return 128 + outcome.signal if outcome.signal else 0
+
+
 def _version() -> str:
     from onepfrac import __version__
 
@@ -542,5 +597,10 @@ _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Calla
         _finetune,
     ),
     "publish": ("Write weights as a folder with a model card that timm and a hub read.", _publish_options, _publish),
+    "experiment": (
+        "Run one of the paper's ablations: pre-train and fine-tune all its arms, and write a table.",
+        _experiment_options,
+        _experiment,
+    ),
     "probe": ("Train a linear probe on every block of a frozen timm model.", _probe_options, _probe),
 }
