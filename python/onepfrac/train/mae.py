@@ -148,16 +148,14 @@ def pretrain_mae(settings: Settings) -> Outcome:
         augment=None if settings.augment == "none" else settings.augment,
         device="cpu" if settings.workers else device,
         draws=settings.draws,
-        rank=rank,
-        world_size=world,
     )
     stream.load_state_dict(stream.state_at(start * settings.batch_size))
     loader: Iterable[tuple[torch.Tensor, torch.Tensor]] = stream
     if settings.workers:
-        quiet = machine.ignore_signals
-        loader = DataLoader(stream, batch_size=None, num_workers=settings.workers, worker_init_fn=quiet)
-    own_group = world > 1 and not dist.is_initialized()
-    if own_group:
+        loader = DataLoader(
+            stream, batch_size=None, num_workers=settings.workers, worker_init_fn=machine.ignore_signals
+        )
+    if world > 1:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     model = model.to(device).train()
     optimizer = create_optimizer_v2(model, "adamw", lr=0.0, weight_decay=settings.weight_decay, betas=(0.9, 0.95))
@@ -176,6 +174,7 @@ def pretrain_mae(settings: Settings) -> Outcome:
         for pattern in ("*.safetensors", "reconstruction.png", "tensorboard/events.*") if start == 0 else ():
             for old in out.glob(pattern):
                 old.unlink()
+        recipe.save(out / "recipe.json")
         files.write_text(out / "settings.json", json.dumps(info, indent=2) + "\n")
         writer = SummaryWriter(str(out / "tensorboard"), purge_step=start + 1)
         print(f"{settings.model}, {model.visible} of {patches} patches seen, {world} x {machine.describe(device)}")
@@ -243,11 +242,10 @@ def pretrain_mae(settings: Settings) -> Outcome:
             picture = io.BytesIO()
             save_image(tiles.clamp(0, 1), picture, format="png", nrow=6, pad_value=1.0)
             files.write_bytes(out / "reconstruction.png", picture.getvalue())
-    if own_group:
+    if world > 1:
         dist.barrier()
         dist.destroy_process_group()
-    finished, number = step == settings.steps, asked[0] if asked else 0
-    return Outcome(step, finished, number, first, last, out / "weights.safetensors")
+    return Outcome(step, step == settings.steps, asked[0] if asked else 0, first, last, out / "weights.safetensors")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
