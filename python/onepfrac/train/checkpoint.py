@@ -75,9 +75,9 @@ def training_state(
 
 
 def restore(
-    tensors: Mapping[str, torch.Tensor],
     model: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
+    tensors: Mapping[str, torch.Tensor],
     scaler: torch.amp.GradScaler | None = None,
     average: Average | None = None,
 ) -> None:

@@ -264,7 +264,7 @@ def pretrain(settings: Settings) -> Outcome:
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
     average = Average(model, settings.ema) if settings.ema else None
     if saved:
-        checkpoint.restore(saved, model, optimizer, scaler, average)
+        checkpoint.restore(model, optimizer, saved, scaler, average)
         saved.clear()
     if settings.compile or settings.cuda_graphs:
         net = torch.compile(net, mode="reduce-overhead" if settings.cuda_graphs else None)  # type: ignore[assignment]
