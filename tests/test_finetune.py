@@ -275,6 +275,25 @@ def test_three_classes_have_no_five_likeliest(finished: Path) -> None:
     assert json.loads((finished / "result.json").read_text())["top5"] is None
 
 
+def test_an_epoch_sees_each_image_once_in_a_new_order_and_augments_it_anew(folder: Path, tmp_path: Path) -> None:
+    settings = tiny(folder, tmp_path, epochs=3, accumulate=2)
+
+    def order(start: int = 0, world: int = 1) -> list[Any]:
+        return [list(finetune._order(settings, 24, start, rank, world)) for rank in range(world)]
+
+    whole = order()[0]
+    rows, numbers = (np.concatenate([part[i] for part in whole]) for i in (0, 1))
+    assert np.array_equal(np.sort(rows.reshape(3, 24), axis=1), [np.arange(24)] * 3)
+    assert len({tuple(epoch) for epoch in rows.reshape(3, 24).tolist()}) == 3
+    assert np.array_equal(numbers, np.arange(72))
+    later = order(start=4)[0]
+    assert all(np.array_equal(a[i], b[i]) for a, b in zip(later, whole[8:], strict=True) for i in (0, 1))
+    first, second = order(world=2)
+    for step in range(9):
+        mine = [part[1] for rank in (first, second) for part in rank[2 * step : 2 * step + 2]]
+        assert np.array_equal(np.sort(np.concatenate(mine)), np.arange(8 * step, 8 * step + 8))
+
+
 @pytest.mark.parametrize("accumulate", [2, 4])
 def test_a_step_in_parts_is_a_step(folder: Path, tmp_path: Path, accumulate: int) -> None:
     """But for the order of float sums."""
@@ -358,7 +377,9 @@ def test_the_scale_of_float16_is_kept(folder: Path, tmp_path: Path) -> None:
     changes = {"precision": "float16", "epochs": 2}
     finetune.finetune(tiny(folder, tmp_path / "whole", **changes))
     assert not finetune.finetune(tiny(folder, tmp_path / "parts", **changes, minutes=1e-9)).finished
-    assert checkpoint.read_info(tmp_path / "parts" / "checkpoint.safetensors")["scaler"]["_growth_tracker"] == 1
+    for steps in (1, 2, 3):
+        assert checkpoint.read_info(tmp_path / "parts" / "checkpoint.safetensors")["scaler"]["_growth_tracker"] == steps
+        finetune.finetune(tiny(folder, tmp_path / "parts", **changes, minutes=1e-9, resume=True))
     finetune.finetune(tiny(folder, tmp_path / "parts", **changes, resume=True))
     assert same(tmp_path / "whole", tmp_path / "parts")
 

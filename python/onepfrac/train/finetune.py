@@ -63,7 +63,9 @@ class Settings:
     model_arg: tuple[str, ...] = setting((), "argument for the model, e.g. patch_size=4; may be repeated")
     drop_path: float = setting(0.0, "rate of stochastic depth", high=1)
 
-    data_root: str = setting("", "folder of a dataset of timm; none: where its library keeps it", group="images")
+    data_root: str = setting(
+        "", "folder of a dataset of timm; none: the working folder, or the cache of hfds and tfds", group="images"
+    )
     download: bool = setting(False, "let timm download what is missing of its dataset")
     train_split: str = setting("", "name of the training images; none: train")
     val_split: str = setting("", "name of the validation images; none: val, validation or test")

@@ -65,7 +65,9 @@ class Settings:
         choices=("auto", "token", "mean"),
     )
 
-    data_root: str = setting("", "folder of a dataset of timm; none: where its library keeps it", group="images")
+    data_root: str = setting(
+        "", "folder of a dataset of timm; none: the working folder, or the cache of hfds and tfds", group="images"
+    )
     download: bool = setting(False, "let timm download what is missing of its dataset")
     train_split: str = setting("", "name of the training images; none: train")
     val_split: str = setting("", "name of the validation images; none: val, validation or test")
