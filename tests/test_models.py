@@ -202,6 +202,10 @@ def test_what_timm_cannot_resample_is_refused_by_its_shape(monkeypatch: pytest.M
     def fail(*_: object) -> None:
         raise AssertionError("no square")
 
-    monkeypatch.setattr("timm.models.vision_transformer.checkpoint_filter_fn", fail)
-    with pytest.raises(ValueError, match=r"pos_embed is \(1, 5, 16\), the model's \(1, 17, 16\)$"):
-        models.load_body(make("vit_tiny_patch16_224", 4, 32), make("vit_tiny_patch16_224").state_dict(), "source")
+    def rename(weights: dict[str, torch.Tensor], _: torch.nn.Module) -> dict[str, torch.Tensor]:
+        return {f"encoder.{key}": value for key, value in weights.items()}
+
+    for fit in (fail, rename):
+        monkeypatch.setattr("timm.models.vision_transformer.checkpoint_filter_fn", fit)
+        with pytest.raises(ValueError, match=r"pos_embed is \(1, 5, 16\), the model's \(1, 17, 16\)$"):
+            models.load_body(make("vit_tiny_patch16_224", 4, 32), make("vit_tiny_patch16_224").state_dict(), "source")

@@ -40,14 +40,14 @@ def pairs_of(arguments: dict[str, Any]) -> tuple[str, ...]:
     return tuple(f"{name}={value!r}" for name, value in arguments.items())
 
 
-def write(path: Path, name: str = VIT, data: Recipe = RECIPE, classes: int = -1, **info: Any) -> torch.nn.Module:
+def write(path: Path, name: str = VIT, data: Recipe = RECIPE, outputs: int = -1, **info: Any) -> torch.nn.Module:
     """Write weights of one of the small models as a pre-training does, all of them random; return the model.
 
     What ``info`` holds replaces entries of the header; of the settings, those that it names.
     """
     size, arguments = FAMILIES[name]
     torch.manual_seed(1)
-    model = models.build_model(name, data.num_classes if classes < 0 else classes, size, arguments)
+    model = models.build_model(name, data.num_classes if outputs < 0 else outputs, size, arguments)
     model(torch.rand(8, 3, size, size))  # statistics of batch norm
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
@@ -135,6 +135,7 @@ def test_another_size_and_stochastic_depth_can_be_asked_for(tmp_path: Path) -> N
 def test_a_fine_tuned_model_has_its_classes(tuned: Path) -> None:
     model = onepfrac.load_pretrained(tuned)
     assert model.num_classes == 2
+    assert model.pretrained_cfg["label_names"] == ("dark | night", "light")  # type: ignore[index]
     about = weights.about_weights(tuned)
     assert (about.program, about.model, about.size, about.model_arg) == ("finetune", VIT, 16, RUN["model_arg"])
     with pytest.raises(ValueError, match=r"weights\.safetensors holds no recipe; the weights of pretrain do"):
@@ -142,7 +143,7 @@ def test_a_fine_tuned_model_has_its_classes(tuned: Path) -> None:
 
 
 def test_an_encoder_without_a_classifier_gives_features_or_takes_a_fresh_one(tmp_path: Path) -> None:
-    write(tmp_path / "weights.safetensors", classes=0, kind="weights of onepfrac mae, format 1")
+    write(tmp_path / "weights.safetensors", outputs=0, kind="weights of onepfrac mae, format 1")
     assert onepfrac.load_pretrained(tmp_path).num_classes == 0
     assert outputs(onepfrac.load_pretrained(tmp_path)).shape == (2, 16)
     assert outputs(onepfrac.load_pretrained(tmp_path, 5)).shape == (2, 5)
@@ -338,9 +339,14 @@ def test_a_card_tells_labels_and_limits_of_its_dataset(tmp_path: Path, tuned: Pa
     assert "\nlicense:" not in texts["SingleImage"]
     assert "No photograph" not in texts["SingleImage"]
     assert "No photograph" in texts["OnePFrac"]
-    write(tmp_path / "weights.safetensors", classes=0, kind="weights of onepfrac mae, format 1")
+    write(tmp_path / "weights.safetensors", outputs=0, kind="weights of onepfrac mae, format 1")
     assert "There are none: the model gives features." in card.card_of(tmp_path)
     assert "Training it again" not in card.card_of(tmp_path)
+    names = [f"class {number}" for number in range(150)]
+    write(tmp_path / "weights.safetensors", kind=finetune.WEIGHTS, classes=names)
+    text = card.card_of(tmp_path)
+    assert "| 99 | class 99 |\n\nAll stand in `config.json`, under `label_names`.\n" in text
+    assert "class 100" not in text
     text = card.card_of(tuned)
     assert "| 0 | dark &#124; night |\n| 1 | light |" in text
     assert "| training images | 2 |" in text
@@ -355,6 +361,7 @@ def test_what_a_header_holds_is_no_markup_in_its_card(tmp_path: Path) -> None:
     text = card.card_of(tmp_path)
     assert "<script>" not in re.sub(r"```sh\n.*?\n```\n", "", text, flags=re.DOTALL)
     assert text.count("\n```\n") == 4  # the ends of four blocks
+    assert "| evil | x &#124; y &#96;&#96;&#96; &lt;script>&#96; # long" in text
     assert "--no-crop" in text
     assert "| nothing | null |" in text
     assert "--nothing" not in text
@@ -419,6 +426,7 @@ def test_folders_of_this_machine_stay_here(run: Path, tuned: Path, tmp_path: Pat
     assert checkpoint.read_info(tmp_path / "a" / "model.safetensors")["settings"]["weights"] == "weights.safetensors"
     assert {path.name for path in (tmp_path / "a").iterdir()} == set(publish.PUBLISHED) - {"recipe.json"}
     theirs = timm.create_model(f"local-dir:{tmp_path / 'a'}", pretrained=True)
+    assert list(theirs.pretrained_cfg["label_names"]) == ["dark | night", "light"]
     assert torch.equal(outputs(theirs), outputs(onepfrac.load_pretrained(tuned)))
 
 

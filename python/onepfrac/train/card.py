@@ -18,6 +18,7 @@ from onepfrac.train.weights import About, about_weights, recipe_in
 __all__ = ["card", "card_of", "default_license"]
 
 _SHOWN = 80  # characters of a value that are shown
+_LISTED = 100  # classes that are listed
 
 
 def card_of(path: str | os.PathLike[str], license: str | None = None) -> str:
@@ -123,7 +124,9 @@ def _loading(about: About) -> list[str]:
 def _labels(about: About, recipe: Recipe | None) -> list[str]:
     title = ["## Labels", ""]
     if about.program == "finetune":
-        return [*title, "Outputs in this order:", "", *_table("output", enumerate(about.info["classes"]))]
+        rows = _table("output", enumerate(about.info["classes"][:_LISTED]))
+        more = ["", "All stand in `config.json`, under `label_names`."] if about.num_classes > _LISTED else []
+        return [*title, "Outputs in this order:", "", *rows, *more]
     if about.num_classes == 0:
         return [*title, "There are none: the model gives features."]
     means = "perturbation" if recipe is not None and recipe.dataset == "OnePFrac" else "class"

@@ -21,7 +21,7 @@ def digest(tensors: Mapping[str, torch.Tensor]) -> str:
     """
     total = hashlib.sha256()
     for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
+        tensor = tensors[name].detach().cpu()
         dtype = str(tensor.dtype).removeprefix("torch.")
         total.update(f"{canonical_json([name, dtype, list(tensor.shape)])}\n".encode("ascii"))
         total.update(tensor.reshape(-1).view(torch.uint8).numpy().data)

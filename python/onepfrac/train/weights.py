@@ -159,6 +159,7 @@ def pretrained_cfg(about: About, model: torch.nn.Module) -> dict[str, Any]:
     """
     own: Mapping[str, Any] = model.pretrained_cfg  # type: ignore[assignment]
     channels = int(about.model_args.get("in_chans", 3))
+    names = {"label_names": tuple(about.info["classes"])} if about.program == "finetune" else {}
     return {
         "architecture": about.model,
         "tag": f"onepfrac_{about.program}",
@@ -174,6 +175,7 @@ def pretrained_cfg(about: About, model: torch.nn.Module) -> dict[str, Any]:
         "pool_size": None,
         "first_conv": own.get("first_conv"),
         "classifier": own.get("classifier") or classifier_names(model),
+        **names,
     }
 
 
