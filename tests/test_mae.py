@@ -109,6 +109,10 @@ def test_the_decoder_puts_each_patch_where_it_belongs() -> None:
     for left, right in zip(painted, model(images, shuffled), strict=True):
         torch.testing.assert_close(left, right)
     assert not torch.allclose(painted[1], model(images, order.flip(1))[1])
+    hidden = painted[1][0, order[0, 4:]]
+    assert (
+        torch.cdist(hidden, hidden) + torch.eye(12) > 1e-3
+    ).all()  # each by its position, though nothing else differs
 
 
 def test_the_loss_is_that_of_the_hidden_patches_alone_each_normalised() -> None:
