@@ -182,7 +182,6 @@ def change(settings: dict[str, Any] | None = None, **info: Any) -> dict[str, Any
             r"model: head\.weight is \(4, 16\), the model's \(5, 16\)",
         ),
         (change(kind=finetune.WEIGHTS), "classes must be a list of names, got None"),
-        (change(sha256="0" * 64), r"weights\.safetensors was altered: its tensors have the SHA-256 [0-9a-f]{64}, its"),
     ],
 )
 def test_a_header_that_is_not_legal_is_refused(tmp_path: Path, changes: dict[str, Any], words: str) -> None:

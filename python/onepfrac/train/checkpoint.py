@@ -12,6 +12,7 @@ from safetensors.torch import save
 
 from onepfrac import files
 from onepfrac.train.average import Average
+from onepfrac.train.digest import check_digest, digest
 from onepfrac.train.parallel import spread_like, whole
 
 __all__ = ["read", "read_info", "restore", "training_state", "write"]
@@ -23,7 +24,7 @@ _SCALER: dict[str, type] = {"scale": float, "_growth_tracker": int}  # what move
 def write(
     path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor], info: Mapping[str, Any], here: bool = True
 ) -> None:
-    """Write tensors of any device, and ``info`` (plain JSON data), to ``path``; the file is whole or absent.
+    """Write tensors of any device, ``info`` (plain JSON data) and a checksum to ``path``; the file is whole or absent.
 
     Where not ``here``, as on all ranks but one, nothing is written.
     """
@@ -31,8 +32,9 @@ def write(
         return
     # Copies, because safetensors refuses tensors that share memory, as tied weights do.
     plain = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+    about = {**info, "sha256": digest(plain)}
     # "format" is what other readers of safetensors look for.
-    files.write_bytes(path, save(plain, {"format": "pt", _KEY: files.canonical_json(dict(info))}))
+    files.write_bytes(path, save(plain, {"format": "pt", _KEY: files.canonical_json(about)}))
 
 
 def read_info(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -49,8 +51,16 @@ def read_info(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Return the tensors of a safetensors file, on the CPU, and what `read_info` returns; raises as that does."""
-    return _open(path, with_tensors=True)
+    """Return the tensors of a safetensors file, on the CPU, and what `read_info` returns.
+
+    Raises
+    ------
+    OSError, ValueError
+        As `read_info`; and if the tensors are not those that were written.
+    """
+    tensors, info = _open(path, with_tensors=True)
+    check_digest(tensors, info, str(path))
+    return tensors, info
 
 
 def training_state(
