@@ -13,7 +13,8 @@ for name, value in (options | {"patch": 16, "width": 192, "layers": 12, "heads":
     parser.add_argument(f"--{name}", type=type(value), default=value)
 args = parser.parse_args()
 schedule = {"max_steps": args.steps, "per_device_train_batch_size": args.batch_size, "ignore_data_skip": True}
-training = transformers.TrainingArguments(args.out, **schedule, logging_steps=1, report_to="none")
+schedule |= {"use_cpu": not torch.cuda.is_available(), "logging_steps": 1, "report_to": "none"}
+training = transformers.TrainingArguments(args.out, **schedule)
 data = onepfrac.recipe_of(args.recipe)
 stream = data.stream(batch_size=args.batch_size, size=args.size, augment="deit", device=training.device)
 
