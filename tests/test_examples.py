@@ -23,9 +23,9 @@ ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 RECIPE, SIZE, STEPS = "OnePFrac:num_classes=6,points=500,canvas=32,pad=1,brush=fill", 32, 2
 
-# Runs a script several times, each time in new processes with what torchrun tells its ranks, and notes which images go
-# into the patch embedding, the only convolution of a ViT, and its weights at the end. They are forked from one process that has imported what takes
-# seconds to import.
+# Runs a script several times, each time in new processes with what torchrun tells its ranks; notes which images go into
+# the patch embedding, the only convolution of a ViT, and its weights at the end. The processes are forked from one that
+# has imported what takes seconds to import.
 SPY = """
 import hashlib, importlib, json, multiprocessing, os, runpy, socket, sys
 import torch
