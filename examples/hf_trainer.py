@@ -12,8 +12,9 @@ options = {"recipe": "OnePFrac", "out": "runs/hf", "resume": "", "size": 224, "b
 for name, value in (options | {"patch": 16, "width": 192, "layers": 12, "heads": 3}).items():
     parser.add_argument(f"--{name}", type=type(value), default=value)
 args = parser.parse_args()
-schedule = {"max_steps": args.steps, "per_device_train_batch_size": args.batch_size, "ignore_data_skip": True}
-training = transformers.TrainingArguments(args.out, **schedule, logging_steps=1, report_to="none")
+more = {"ignore_data_skip": True, "use_cpu": not torch.cuda.is_available(), "logging_steps": 1, "report_to": "none"}
+more |= {"max_steps": args.steps, "per_device_train_batch_size": args.batch_size}
+training = transformers.TrainingArguments(args.out, **more)
 data = onepfrac.recipe_of(args.recipe)
 stream = data.stream(batch_size=args.batch_size, size=args.size, augment="deit", device=training.device)
 
@@ -29,11 +30,10 @@ class Position(transformers.TrainerCallback):
         stream.load_state_dict(stream.state_at(state.global_step * stream.global_batch_size))
 
 
-shape = {"image_size": args.size, "patch_size": args.patch, "num_hidden_layers": args.layers}
-width = {"hidden_size": args.width, "num_attention_heads": args.heads, "intermediate_size": 4 * args.width}
-model = transformers.ViTForImageClassification(transformers.ViTConfig(**shape, **width, num_labels=data.num_classes))
-trainer = StreamTrainer(model, training, callbacks=[Position()])
-done = trainer.train(resume_from_checkpoint=args.resume or None)
+shape = {"image_size": args.size, "patch_size": args.patch, "hidden_size": args.width, "num_labels": data.num_classes}
+shape |= {"num_hidden_layers": args.layers, "num_attention_heads": args.heads, "intermediate_size": 4 * args.width}
+config = transformers.ViTConfig(**shape)
+trainer = StreamTrainer(transformers.ViTForImageClassification(config), training, callbacks=[Position()])
+step = trainer.train(resume_from_checkpoint=args.resume or None).global_step
 if trainer.is_world_process_zero():
-    images = done.global_step * stream.global_batch_size
-    print({"steps": done.global_step, "images": images, "loss": trainer.state.log_history[-2]["loss"]})
+    print({"steps": step, "images": step * stream.global_batch_size, "loss": trainer.state.log_history[-2]["loss"]})

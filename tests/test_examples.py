@@ -23,27 +23,31 @@ ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 RECIPE, SIZE, STEPS = "OnePFrac:num_classes=6,points=500,canvas=32,pad=1,brush=fill", 32, 2
 
-# Runs a script several times, each time in new processes with what torchrun tells its ranks, and notes which images go
-# into the patch embedding, the only convolution of a ViT. They are forked from one process that has imported what takes
-# seconds to import.
+# Runs a script several times, each time in new processes with what torchrun tells its ranks; notes which images go into
+# the patch embedding, the only convolution of a ViT, and its weights at the end. The processes are forked from one that
+# has imported what takes seconds to import.
 SPY = """
 import hashlib, importlib, json, multiprocessing, os, runpy, socket, sys
 import torch
+
+def digest(tensor):
+    return hashlib.sha256(tensor.detach().contiguous().numpy().tobytes()).hexdigest()
 
 def run(script, options, rank, ranks, port, report):
     if ranks > 1:
         places = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": ranks, "LOCAL_WORLD_SIZE": ranks, "GROUP_RANK": 0}
         places |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "test"}
         os.environ.update({name: str(value) for name, value in places.items()})
-    seen = []
+    seen, weights = [], []
     def note(module, arguments):
         if isinstance(module, torch.nn.Conv2d):
-            seen.append(hashlib.sha256(arguments[0].detach().contiguous().numpy().tobytes()).hexdigest())
+            seen.append(digest(arguments[0]))
+            weights[:] = [module.weight]
     torch.nn.modules.module.register_module_forward_pre_hook(note)
     sys.argv = [script, *options]
     runpy.run_path(script, run_name="__main__")
     with open(f"{report}-{rank}.json", "w") as file:
-        json.dump(seen, file)
+        json.dump([seen, digest(weights[0])], file)
 
 modules, script, runs = json.loads(sys.argv[1])
 for module in modules:
@@ -136,8 +140,10 @@ def run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    seen = [json.loads((folder / name).read_text()) for name in ("0-0.json", "0-1.json", "1-0.json")]
-    return done.stdout.split("end of run")[:2], seen
+    reports = [json.loads((folder / name).read_text()) for name in ("0-0.json", "0-1.json", "1-0.json")]
+    seen, weights = zip(*reports, strict=True)
+    assert weights[0] == weights[1] != weights[2]  # the two ranks trained one model
+    return done.stdout.split("end of run")[:2], list(seen)
 
 
 def expected(rank: int, ranks: int, batch_size: int, start: int) -> list[str]:
