@@ -307,7 +307,7 @@ def pretrain(settings: Settings) -> Outcome:
         print(f"{classes} classes, recipe {recipe.fingerprint}; by chance: loss {math.log(classes):.3f}", end="")
         print(f", accuracy {1 / classes:.2%}")
         print(f"steps {start} to {settings.steps} of {settings.batch_size} images", flush=True)
-    info = {**about, "recipe": json.loads(recipe.to_json())}
+    info = {**about, "recipe": json.loads(recipe.to_json()), "versions": run_folder.versions()}
 
     # ---- loop ----------------------------------------------------------------------------------------------------
     step, counted, stop = start, 0, False
