@@ -96,6 +96,7 @@ class Trainer:
         self.unfinished: set[int] = set()
         self.signal = 0
         self.probed: list[probe.Settings] = []
+        self.images: list[tuple[Any, Any]] = []
         self.seconds = 1.0
         monkeypatch.setattr(run.pretrain, "pretrain", self.pretrain)
         monkeypatch.setattr(run.finetune, "finetune", self.finetune)
@@ -116,6 +117,7 @@ class Trainer:
 
     def finetune(self, settings: finetune.Settings, train: Any, val: Any) -> finetune.Outcome:
         self.finetuned.append(settings)
+        self.images.append((train, val))
         if (error := self.fail.get(len(self.finetuned))) is not None:
             raise error
         out = Path(settings.out)
@@ -364,6 +366,10 @@ def test_the_rate_that_is_best_on_held_out_images_is_taken(data: Path, tmp_path:
     ]  # fmt: skip
     assert [line["lr"] for line in results.read(tmp_path) if line["kind"] == "run"] == [0.5, 0.5]
     assert all(settings.weights == "" for settings in trainer.finetuned)
+    (train, held_out), *_, (same, test) = trainer.images
+    assert [len(part) for part in (train, held_out, same, test)] == [8, 4, 8, 8]
+    pixels = [{part[i][0].numpy().tobytes() for i in range(len(part))} for part in (train, held_out, test)]
+    assert len(set().union(*pixels)) == 8 + 4 + 8  # no image has two parts to play
 
 
 def test_time_that_is_over_stops_with_a_checkpoint_and_changes_nothing(
@@ -446,6 +452,19 @@ def test_a_signal_in_a_fine_tuning_ends_the_run_at_once(
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
     assert run.run("draws", smoke(data, tmp_path, seeds="0")).left == 0
     assert len(trainer.pretrained) == 2
+
+
+def test_a_signal_ends_a_loader_process_without_ado() -> None:
+    read, write = os.pipe()
+    with run._stopping():
+        child = os.fork()
+        if child == 0:
+            os.write(write, b"ready")  # what comes earlier is dropped by Python
+            time.sleep(30)
+            os._exit(0)
+        assert os.read(read, 5) == b"ready"
+        os.kill(child, signal.SIGTERM)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 128 + signal.SIGTERM
 
 
 def test_an_arm_that_diverges_does_not_stop_the_others(data: Path, tmp_path: Path, trainer: Trainer) -> None:
@@ -553,7 +572,7 @@ def test_the_report_is_written_from_results_alone(tmp_path: Path) -> None:
         "| fresh > scratch | +18.00 | one seed is not enough to tell |",
         "onepfrac experiment draws --scale smoke --data cifar10 --finetune=model_arg=b=2 --pretrain=compile=off",
         "onepfrac pretrain --out runs/fixed --delta=0.2 --no-crop",
-        "onepfrac finetune --out runs/fixed-finetuned --model-arg=a=1 --cache --lr=0.1 --weights"
+        "onepfrac finetune --data FOLDER --out runs/fixed-finetuned --model-arg=a=1 --cache --lr=0.1 --weights"
         " runs/fixed/weights.safetensors --per-class 10 --val-per-class 50",
         "6 runs, 3.00 h of training. On CPU, a CPU.",
         "Versions: torch 2. Commit abc.",
@@ -576,6 +595,7 @@ def test_commands_in_the_report_are_legal(finished: Path) -> None:
         parser = argparse.ArgumentParser()
         options.add_options(parser, cls)
         made = cls(**options.given(parser.parse_args(words), cls))
+        assert command == "pretrain" or made.data == "FOLDER"
         assert made.model_arg == SCALES["smoke"].models["vit_tiny_patch16_224"]
 
 

@@ -139,7 +139,7 @@ def text_of(experiment: Experiment, rows: Mapping[str, Row], lines: Sequence[Map
         _block([_command(last, any(row.arm.needs_photo for row in rows.values()))]),
     ]
     parts += [
-        "One run of each arm, step by step:",
+        "One run of each arm, step by step; FOLDER holds the images, train/CLASS/* and val/CLASS/*:",
         _block([text for row in rows.values() for text in _steps(row, lines)]),
     ]
     hours = sum(x["seconds"] + (x["pretraining"] or {"seconds": 0.0})["seconds"] for x in lines) / 3600
@@ -268,6 +268,8 @@ def _options(command: str, cls: type[Any], settings: Mapping[str, Any], out: str
         value, flag = settings.get(field.name, field.default), "--" + field.name.replace("_", "-")
         if field.name == "out":
             words += [flag, out]
+        elif field.name == "data":  # an archive has been unpacked
+            words += [flag, value if "/" in value else "FOLDER"]
         elif isinstance(value, bool):
             if value != field.default:
                 words.append(flag if value else "--no-" + field.name.replace("_", "-"))
