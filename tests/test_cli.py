@@ -18,7 +18,7 @@ from PIL import Image
 
 import onepfrac
 from onepfrac import cli, contact_sheet
-from onepfrac.train import finetune, machine, pretrain
+from onepfrac.train import finetune, machine, pretrain, probe
 
 RUN = ["--steps=4", "--warmup=1", "--log-every=2", "--sheet=0", "--batch-size=4", "--device=cpu", "--size=16"]
 RUN += ["--num-classes=4", "--points=300", "--canvas=16", "--pad=1", "--model-arg=patch_size=8"]
@@ -69,7 +69,9 @@ def test_a_malformed_command_line_is_refused_with_its_usage(
     assert "usage: onepfrac" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("name", "cls"), [("pretrain", pretrain.Settings), ("finetune", finetune.Settings)])
+@pytest.mark.parametrize(
+    ("name", "cls"), [("pretrain", pretrain.Settings), ("finetune", finetune.Settings), ("probe", probe.Settings)]
+)
 def test_help_shows_every_setting_with_its_default(name: str, cls: Any, capsys: pytest.CaptureFixture[str]) -> None:
     text = "".join(help_of([name], capsys).split())  # lines are broken at hyphens too
     for field in dataclasses.fields(cls):
@@ -79,11 +81,12 @@ def test_help_shows_every_setting_with_its_default(name: str, cls: Any, capsys: 
     assert "examples:" in text
 
 
-def test_help_says_what_the_presets_set(capsys: pytest.CaptureFixture[str]) -> None:
-    text = " ".join(help_of(["pretrain"], capsys).split())
-    for values in pretrain.PRESETS.values():
-        for name, value in values.items():
-            assert f"{name} {' '.join(value) if isinstance(value, tuple) else value}" in text
+@pytest.mark.parametrize(("name", "presets"), [("pretrain", pretrain.PRESETS), ("finetune", finetune.PRESETS)])
+def test_help_says_what_the_presets_set(name: str, presets: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    text = " ".join(help_of([name], capsys).split())
+    for values in presets.values():
+        for field, value in values.items():
+            assert f"{field} {' '.join(value) if isinstance(value, tuple) else value}" in text
 
 
 def test_heavy_libraries_are_not_imported_for_a_light_command() -> None:

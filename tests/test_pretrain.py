@@ -794,6 +794,19 @@ def test_signals_are_collected_once_and_given_back() -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize(
+    "changes", [{}, {"compile": True}, {"cuda_graphs": True}, {"cuda_graphs": True, "micro_batch": 2}]
+)
+def test_however_a_step_is_computed_on_cuda_it_is_the_cpus(tmp_path: Path, changes: dict[str, Any]) -> None:
+    plain = {**PLAIN, "precision": "float32"}
+    pretrain.pretrain(tiny(tmp_path / "cpu", **plain))
+    pretrain.pretrain(tiny(tmp_path / "cuda", **plain, device="cuda", **changes))
+    left, right = (load_file(tmp_path / name / "weights.safetensors") for name in ("cpu", "cuda"))
+    for name, value in left.items():
+        torch.testing.assert_close(right[name], value, rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.gpu
 def test_a_run_on_cuda_trains_in_bfloat16_and_resumes(tmp_path: Path) -> None:
     changes = {"device": "cuda", "deterministic": True}
     pretrain.pretrain(tiny(tmp_path / "whole", **changes))

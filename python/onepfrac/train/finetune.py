@@ -14,26 +14,22 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import timm
 import torch
 import torch.distributed as dist
 from timm.data import Mixup
 from timm.optim import create_optimizer_v2
 from torch.nn.functional import cross_entropy
-from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from onepfrac import __version__, files
+from onepfrac import files
 from onepfrac.draws import Purpose, permutation
-from onepfrac.train import checkpoint, machine, options
+from onepfrac.train import checkpoint, machine, options, parallel, run_folder
 from onepfrac.train.images import Augment, Batches, Photographs, Wanted, check_splits, load_splits, loader
 from onepfrac.train.models import build_model, load_body
 from onepfrac.train.options import setting
@@ -237,7 +233,7 @@ def finetune(settings: Settings, train: Photographs | None = None, val: Photogra
         If the loss is no longer finite; the last checkpoint stays.
     """
     # ---- set-up ------------------------------------------------------------------------------------------------------
-    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    rank, world = parallel.place()
     out, device = Path(settings.out), machine.pick_device(settings.device)
     even = 2 if settings.mixes else 1  # timm's mixup pairs images
     if settings.batch_size % (multiple := world * settings.accumulate * even):
@@ -269,9 +265,8 @@ def finetune(settings: Settings, train: Photographs | None = None, val: Photogra
     if not 0 <= start <= steps:
         raise ValueError(f"{out / 'checkpoint.safetensors'} must hold a step in 1..{steps}, got {start}")
 
-    own_group = world > 1 and not dist.is_initialized()
-    if own_group:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    begun = parallel.begin(device)
+    parallel.same_everywhere("the step to go on from", start)
     machine.seed_step(settings.seed, machine.INITIAL)
     model = build_model(name, len(train.classes), size, options.model_arguments(arguments), settings.drop_path)
     if body:
@@ -293,9 +288,7 @@ def finetune(settings: Settings, train: Photographs | None = None, val: Photogra
         checkpoint.restore(model, optimizer, saved)
         saved.clear()
         scaler.load_state_dict(info["scaler"])
-    net = model
-    if world > 1:
-        net = DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
+    net = parallel.wrap(model, device, "ddp")
     if settings.compile:
         net = torch.compile(net)  # type: ignore[assignment]
     alphas = {"mixup_alpha": settings.mixup, "cutmix_alpha": settings.cutmix}
@@ -311,8 +304,8 @@ def finetune(settings: Settings, train: Photographs | None = None, val: Photogra
     top5: float | None = info.get("top5")
     total = torch.tensor(info.get("loss_sum", 0.0), device=device)  # of the parts of the epoch so far
     mean_loss, seconds_before = math.nan, info.get("seconds", 0.0)
-    quiet = None if rank == 0 else True
-    bar = tqdm(total=steps, initial=start, unit="step", dynamic_ncols=True, disable=quiet)
+    vote = parallel.Vote()
+    bar = tqdm(total=steps, initial=start, unit="step", dynamic_ncols=True, disable=None if rank == 0 else True)
     with machine.signals() as asked:
         parts = iter(loader(batches, _order(settings, len(train), start, rank, world), settings.workers, device))
         while step < steps and not stop:
@@ -324,8 +317,7 @@ def finetune(settings: Settings, train: Photographs | None = None, val: Photogra
                 targets = labels
                 if mix is not None:
                     images, targets = mix(images, labels)  # soft targets, smoothed
-                more = world > 1 and part + 1 < settings.accumulate
-                with net.no_sync() if more else nullcontext():  # type: ignore[operator]
+                with parallel.without_sync(net, part + 1 < settings.accumulate):
                     with torch.autocast(**cast):
                         logits = net(images)
                     loss = cross_entropy(logits.float(), targets, label_smoothing=0.0 if mix else settings.smoothing)
@@ -341,18 +333,12 @@ def finetune(settings: Settings, train: Photographs | None = None, val: Photogra
             bar.update()
 
             ends = step % steps_of_epoch == 0
-            stop = bool(asked) or 0 < 60 * settings.minutes < clock.seconds()
-            if world > 1 and not (ends or step % 20 == 0):
-                continue  # several ranks agree on stopping now and then
-            if world > 1:
-                wishes = torch.tensor(float(stop), device=device)
-                dist.all_reduce(wishes)
-                stop = wishes.item() > 0
+            late = 0 < 60 * settings.minutes < clock.seconds()
+            stop = vote.stop(bool(asked) or late)
             if not (ends or stop):
                 continue
-            if world > 1:
-                dist.all_reduce(total)
-                total /= world
+            parallel.total(total)
+            total /= world
             epoch, counted = -(-step // steps_of_epoch), (step - 1) % steps_of_epoch + 1
             mean_loss = total.item() / counted
             if not math.isfinite(mean_loss):
@@ -373,6 +359,7 @@ def finetune(settings: Settings, train: Photographs | None = None, val: Photogra
                 tensors = checkpoint.training_state(model, optimizer)
                 checkpoint.write(out / "checkpoint.safetensors", tensors, {"kind": CHECKPOINT, **state, **about})
     bar.close()
+    vote.close()
 
     # ---- end ---------------------------------------------------------------------------------------------------------
     outcome = Outcome(
@@ -389,14 +376,11 @@ def finetune(settings: Settings, train: Photographs | None = None, val: Photogra
     if outcome.finished and rank == 0:
         out.mkdir(parents=True, exist_ok=True)
         checkpoint.write(outcome.weights, model.state_dict(), {"kind": WEIGHTS, **about})
-        versions = {"onepfrac": __version__, "torch": torch.__version__, "timm": timm.__version__}
-        about |= {"versions": versions, "ranks": world, "device": machine.describe(device)}
+        about |= {"versions": run_folder.versions(), "ranks": world, "device": machine.describe(device)}
         result = {**about, **dataclasses.asdict(outcome)}
         files.write_text(out / "result.json", json.dumps(result, indent=2, default=str) + "\n")
         (out / "checkpoint.safetensors").unlink(missing_ok=True)
-    if own_group:
-        dist.barrier()
-        dist.destroy_process_group()
+    parallel.end(begun)
     return outcome
 
 

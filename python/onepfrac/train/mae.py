@@ -22,18 +22,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from timm.optim import create_optimizer_v2
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
-from torch.utils.tensorboard import SummaryWriter
 from torchvision.utils import save_image
 from tqdm import tqdm
 
 from onepfrac import files
-from onepfrac.datasets import Recipe, recipe_of
-from onepfrac.train import checkpoint, machine, options
+from onepfrac.datasets import recipe_of
+from onepfrac.train import checkpoint, machine, options, parallel, run_folder
 from onepfrac.train.masked_autoencoder import build_autoencoder
 from onepfrac.train.options import setting
 
@@ -125,7 +121,7 @@ def pretrain_mae(settings: Settings) -> Outcome:
         If the loss is no longer finite; the last checkpoint stays.
     """
     # ---- set-up ------------------------------------------------------------------------------------------------------
-    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    rank, world = parallel.place()
     if settings.batch_size % world:
         raise ValueError(f"batch_size must be a multiple of {world} with {world} rank(s), got {settings.batch_size}")
     share, out = settings.batch_size // world, Path(settings.out)
@@ -141,7 +137,9 @@ def pretrain_mae(settings: Settings) -> Outcome:
         heads=settings.decoder_heads,
         sincos=settings.position == "sincos",
     )
-    start, saved = _find_checkpoint(settings, recipe)  # refused, if it must be, before anything is written
+    wants = {"resume": settings.resume, "overwrite": settings.overwrite}
+    # What must be refused is refused before anything is written.
+    start, saved = run_folder.find_checkpoint(settings, CHECKPOINT, FREE, recipe.fingerprint, **wants)
     stream = recipe.stream(
         batch_size=share,
         size=settings.size,
@@ -155,34 +153,28 @@ def pretrain_mae(settings: Settings) -> Outcome:
         loader = DataLoader(
             stream, batch_size=None, num_workers=settings.workers, worker_init_fn=machine.ignore_signals
         )
-    if world > 1:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    begun = parallel.begin(device)
+    parallel.same_everywhere("the step to go on from", start)
     model = model.to(device).train()
     optimizer = create_optimizer_v2(model, "adamw", lr=0.0, weight_decay=settings.weight_decay, betas=(0.9, 0.95))
     if saved:
         checkpoint.restore(model, optimizer, saved)
-    net: nn.Module = model
-    if world > 1:
-        net = DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
+    net = parallel.wrap(model, device, "ddp")
     halves = settings.precision == "bfloat16" or (settings.precision == "auto" and device.type == "cuda")
     patches, peak = math.prod(model.grid), settings.lr * settings.batch_size / 512
-    values, described = dataclasses.asdict(settings), json.loads(recipe.to_json())
-    info = {"settings": values, "recipe": described, "fingerprint": recipe.fingerprint}
-    writer = None
+    about = {"settings": dataclasses.asdict(settings), "fingerprint": recipe.fingerprint}
+    info = {**about, "recipe": json.loads(recipe.to_json()), "versions": run_folder.versions()}
+    log = None
     if rank == 0:
-        out.mkdir(parents=True, exist_ok=True)
-        for pattern in ("*.safetensors", "reconstruction.png", "tensorboard/events.*") if start == 0 else ():
-            for old in out.glob(pattern):
-                old.unlink()
+        run_folder.begin(out, start, {**about, "ranks": world, "device": machine.describe(device)})
         recipe.save(out / "recipe.json")
-        files.write_text(out / "settings.json", json.dumps(info, indent=2) + "\n")
-        writer = SummaryWriter(str(out / "tensorboard"), purge_step=start + 1)
+        log = run_folder.Log(out, start)
         print(f"{settings.model}, {model.visible} of {patches} patches seen, {world} x {machine.describe(device)}")
         print(f"recipe {recipe.fingerprint}; steps {start} to {settings.steps} of {settings.batch_size} images")
 
     # ---- loop --------------------------------------------------------------------------------------------------------
     step, counted, stop, first, last = start, 0, False, math.nan, math.nan
-    totals, clock = torch.zeros(2, device=device), machine.Clock(device)  # since the last log entry: loss; wish to stop
+    total, clock, vote = torch.zeros((), device=device), machine.Clock(device), parallel.Vote()
     bar = tqdm(total=settings.steps, initial=start, unit="step", dynamic_ncols=True, disable=True if rank else None)
     with machine.signals() as asked:
         batches = iter(loader)
@@ -200,38 +192,34 @@ def pretrain_mae(settings: Settings) -> Outcome:
             loss.backward()
             optimizer.step()
             step, counted = step + 1, counted + 1
-            totals[0] += loss.detach()
+            total += loss.detach()
             bar.update()
 
             late = 0 < 60 * settings.minutes < clock.seconds()
             ends, saves = step == settings.steps, step % settings.save_every == 0
-            if not (ends or saves or step % settings.log_every == 0) and (world > 1 or not (asked or late)):
-                continue  # several ranks agree on stopping only where they wait for each other anyway
-            totals[1] += float(bool(asked) or late)
-            if world > 1:
-                dist.all_reduce(totals)
-            loss_sum, stops = totals.tolist()
-            last, stop = loss_sum / world / counted, stops > 0
+            stop = vote.stop(bool(asked) or late)
+            if not (stop or ends or saves or step % settings.log_every == 0):
+                continue
+            last = parallel.total(total).item() / world / counted
             if not math.isfinite(last):
                 raise FloatingPointError(f"the loss is {last} by step {step}; try a lower lr or a longer warmup")
             first = last if math.isnan(first) else first
             speed, counted = counted * settings.batch_size / clock.lap()[0], 0
-            totals.zero_()
-            if writer is None:
-                continue
-            bar.set_postfix_str(f"loss {last:.4f}, {speed:.0f} images/s")
-            if bar.disable:  # not a terminal
-                print(f"step {step}: loss {last:.4f}, {speed:.0f} images/s", flush=True)
-            for name, value in {"train/loss": last, "train/lr": rate, "speed/images_per_second": speed}.items():
-                writer.add_scalar(name, value, step)
+            total.zero_()
+            if log is not None:
+                bar.set_postfix_str(f"loss {last:.4f}, {speed:.0f} images/s")
+                if bar.disable:  # not a terminal
+                    print(f"step {step}: loss {last:.4f}, {speed:.0f} images/s", flush=True)
+                log.write(step, {"train/loss": last, "train/lr": rate, "speed/images_per_second": speed})
             if saves or ends or stop:
-                state = checkpoint.training_state(model, optimizer)
-                checkpoint.write(out / "checkpoint.safetensors", state, {"kind": CHECKPOINT, "step": step, **info})
+                state, of_step = checkpoint.training_state(model, optimizer), {"step": step, **info}
+                checkpoint.write(out / run_folder.CHECKPOINT, state, {"kind": CHECKPOINT, **of_step}, rank == 0)
     bar.close()
+    vote.close()
 
     # ---- end ---------------------------------------------------------------------------------------------------------
-    if writer is not None:
-        writer.close()
+    if log is not None:
+        log.close()
         if step == settings.steps:
             encoder = model.encoder.state_dict()
             checkpoint.write(out / "weights.safetensors", encoder, {"kind": WEIGHTS, "step": step, **info})
@@ -242,9 +230,7 @@ def pretrain_mae(settings: Settings) -> Outcome:
             picture = io.BytesIO()
             save_image(tiles.clamp(0, 1), picture, format="png", nrow=6, pad_value=1.0)
             files.write_bytes(out / "reconstruction.png", picture.getvalue())
-    if world > 1:
-        dist.barrier()
-        dist.destroy_process_group()
+    parallel.end(begun)
     return Outcome(step, step == settings.steps, asked[0] if asked else 0, first, last, out / "weights.safetensors")
 
 
@@ -254,9 +240,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.add_options(parser, Settings)
     given = options.given(parser.parse_args(arguments), Settings)
     try:
-        path = Path(given.get("out", Settings.out), "checkpoint.safetensors")
+        path = Path(given.get("out", Settings.out), run_folder.CHECKPOINT)
         if given.get("resume") and path.exists():
-            given = dataclasses.asdict(_saved_settings(path)) | {"overwrite": False, "minutes": 0.0} | given
+            given = (
+                dataclasses.asdict(run_folder.saved_settings(path, Settings, CHECKPOINT))
+                | {"overwrite": False, "minutes": 0.0}
+                | given
+            )
         outcome = pretrain_mae(Settings(**given))
     except (FloatingPointError, OSError, TypeError, ValueError) as error:
         print(f"onepfrac.train.mae: error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -265,34 +255,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         end = f"wrote {outcome.weights}" if outcome.finished else "--resume goes on"
         print(f"step {outcome.step}: loss {outcome.first_loss:.4f} -> {outcome.last_loss:.4f}; {end}")
     return 128 + outcome.signal if outcome.signal and not outcome.finished else 0
-
-
-def _saved_settings(path: Path) -> Settings:
-    info = checkpoint.read_info(path)
-    if info.get("kind") != CHECKPOINT:
-        raise ValueError(f"{path} must be a {CHECKPOINT}, but is {info.get('kind', 'of another program')!r}")
-    return options.from_json(Settings, info["settings"], str(path))
-
-
-def _find_checkpoint(settings: Settings, recipe: Recipe) -> tuple[int, dict[str, torch.Tensor]]:
-    """Return step and tensors of the checkpoint to go on from, or 0 and nothing; refuse what does not belong here."""
-    out, path = Path(settings.out), Path(settings.out, "checkpoint.safetensors")
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"out must name a folder, got the file {out}")
-    if not settings.resume and not settings.overwrite and (path.exists() or (out / "weights.safetensors").exists()):
-        raise ValueError(f"out: {out} holds a run; give --resume to go on, --overwrite to start anew, or another --out")
-    if not settings.resume or not path.exists():
-        return 0, {}
-    saved, (tensors, info) = _saved_settings(path), checkpoint.read(path)
-    for field in dataclasses.fields(Settings):
-        was, is_ = getattr(saved, field.name), getattr(settings, field.name)
-        if field.name not in FREE and was != is_:
-            raise ValueError(f"{field.name} must stay {was!r} to go on from {path}, got {is_!r}")
-    if info.get("fingerprint") != recipe.fingerprint:
-        raise ValueError(f"recipe must stay {info.get('fingerprint')} to go on from {path}, got {recipe.fingerprint}")
-    if not isinstance(info.get("step"), int) or not 0 < info["step"] <= settings.steps:
-        raise ValueError(f"{path} must hold a step in 1..{settings.steps}, got {info.get('step')!r}")
-    return info["step"], tensors
 
 
 if __name__ == "__main__":

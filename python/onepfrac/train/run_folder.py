@@ -21,7 +21,7 @@ __all__ = ["Log", "begin", "find_checkpoint", "saved_settings", "versions"]
 _Settings = TypeVar("_Settings")
 
 CHECKPOINT, LOG = "checkpoint.safetensors", "log.jsonl"
-_OWN = (CHECKPOINT, LOG, "weights.safetensors", "weights-*.safetensors", "tensorboard/events.*")
+_OWN = (CHECKPOINT, LOG, "weights.safetensors", "weights-*.safetensors", "reconstruction.png", "tensorboard/events.*")
 
 
 def versions() -> dict[str, str]:

@@ -153,8 +153,9 @@ _ALL = (
             _FRACTAL_DB,
             Arm("VisualAtoms-one", {"recipe": "VisualAtoms:instances=1"}),
             _VISUAL_ATOMS,
+            Arm("FractalScenes", {"recipe": "FractalScenes", "mixup": 0.0, "cutmix": 0.0}),  # several labels: no mixing
             _ONE_P_FRAC,
-        ),  # FractalScenes has several labels an image, which pretrain refuses
+        ),
         order=(("OFDB", "FractalDB"), ("1p-frac", "FractalDB")),
     ),
 )
