@@ -214,7 +214,7 @@ def test_the_loss_falls(tmp_path: Path) -> None:
 
 def test_a_run_leaves_weights_checkpoint_picture_settings_and_log(finished: Path) -> None:
     names = {"weights.safetensors", "checkpoint.safetensors", "reconstruction.png", "settings.json", "recipe.json"}
-    assert {path.name for path in finished.iterdir()} == names | {"tensorboard"}
+    assert {path.name for path in finished.iterdir()} == names | {"log.jsonl", "tensorboard"}
     info = checkpoint.read_info(finished / "weights.safetensors")
     recipe = recipe_of(TINY["recipe"])
     assert (info["kind"], info["step"]) == ("weights of onepfrac mae, format 1", 6)
