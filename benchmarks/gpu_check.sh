@@ -2,7 +2,12 @@
 # Everything that needs a GPU, in order of importance, so that a short lease of one is never wasted:
 # build, bits equal to the CPU's, throughput of the augmented stream, a training step, rendering, the sanitizers.
 #
-#     benchmarks/gpu_check.sh [FOLDER]     # where logs and JSON go; default: benchmarks/results
+#     benchmarks/gpu_check.sh [FOLDER [PHOTOGRAPHS]]
+#
+# FOLDER is where logs and JSON go (default: benchmarks/results). With PHOTOGRAPHS, an image folder or a tar archive of one,
+# it ends with eight minutes of the experiment `main` at scale h200 in runs/main; started again, it goes on there:
+#
+#     onepfrac experiment main --scale h200 --data PHOTOGRAPHS --out runs/main --minutes 9
 #
 # Uses the python on PATH, which must have torch with CUDA, timm, pytest and hypothesis; builds for this GPU alone. Each
 # step's outcome is printed at the end; the exit status is 1 if any failed.
@@ -46,6 +51,10 @@ if command -v compute-sanitizer >/dev/null; then
     done
 else
     summary+=("sanitizers   absent (compute-sanitizer is not on PATH)")
+fi
+if [ -n "${2:-}" ]; then
+    step main 560 onepfrac experiment main --scale h200 --data "$2" --out runs/main --minutes 8
+    cp runs/main/results*.jsonl runs/main/report.* "$out" 2>/dev/null
 fi
 printf '%s\n' "${summary[@]}"
 exit $failed

@@ -179,10 +179,10 @@ def test_the_paper_scale_has_the_papers_settings() -> None:
 def test_a_recipe_takes_classes_points_and_canvas_from_the_scale() -> None:
     made = {job.arm: job.pretraining for job in jobs.jobs_of(EXPERIMENTS["family"], SCALES["cpu"])}
     texts = {name: settings.recipe for name, settings in made.items() if settings is not None}
-    assert recipe_of(texts["OFDB"]) == recipe_of("OFDB:num_classes=300,seed=6,points=20000,canvas=128,pad=3")
-    assert recipe_of(texts["noise-uniform"]) == recipe_of("Noise:kind=uniform,num_classes=300,seed=6,canvas=128")
+    assert recipe_of(texts["OFDB"]) == recipe_of("OFDB:num_classes=100,seed=6,points=20000,canvas=128,pad=3")
+    assert recipe_of(texts["noise-uniform"]) == recipe_of("Noise:kind=uniform,num_classes=100,seed=6,canvas=128")
     one = recipe_of(texts["VisualAtoms-one"])
-    assert (one.num_instances, one.num_classes, one.radius) == (1, 300, (0, 12))  # type: ignore[attr-defined]
+    assert (one.num_instances, one.num_classes, one.radius) == (1, 100, (0, 12))  # type: ignore[attr-defined]
     assert texts["1p-frac"] == ""
 
 
