@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -42,13 +41,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 pixels = np.clip(np.array(colour) + rng.integers(-20, 20, (20, 24, 3)), 0, 255).astype(np.uint8)
                 Image.fromarray(pixels).save(root / split / name / f"{number}.png")
     return root
-
-
-@pytest.fixture(autouse=True)
-def _same_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 def smoke(data: Path, out: Path, /, **changes: Any) -> run.Settings:
@@ -184,6 +176,12 @@ def test_a_recipe_takes_classes_points_and_canvas_from_the_scale() -> None:
     one = recipe_of(texts["VisualAtoms-one"])
     assert (one.num_instances, one.num_classes, one.radius) == (1, 100, (0, 12))  # type: ignore[attr-defined]
     assert texts["1p-frac"] == ""
+
+
+def test_torch_keeps_its_number_of_threads(data: Path, tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    run.run("draws", smoke(data, tmp_path, arms="scratch", seeds="0", threads=before + 1))
+    assert torch.get_num_threads() == before
 
 
 def test_keys_follow_the_settings_and_neither_names_nor_the_machine() -> None:

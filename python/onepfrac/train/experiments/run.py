@@ -130,13 +130,11 @@ def run(name: str, settings: Settings, dry: bool = False) -> Outcome:
         work = _Work(out, out / f"results{own}.jsonl", settings, scale, about)
         if dry:
             return _print_jobs(jobs, work)
-        if settings.threads:
-            torch.set_num_threads(settings.threads)
 
         # ---- loop ----------------------------------------------------------------------------------------------------
         failed, stopped = [], None
         try:
-            with _stopping():
+            with _stopping(), _threads(settings.threads):
                 for number, job in enumerate(jobs, 1):
                     print(f"job {number} of {len(jobs)}: {name} {job.arm}, seed {job.seed}", flush=True)
                     try:
@@ -517,6 +515,17 @@ def _stopping() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """Have torch compute with so many threads inside, 0: as it does. Their number decides the last bits of its sums."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _cpu_name() -> str:
