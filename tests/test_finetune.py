@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from command_words import as_options
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -47,19 +48,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def tiny(folder: Path, to: Path, **changes: Any) -> finetune.Settings:
     return finetune.Settings(**{**TINY, "data": str(folder), "out": str(to), **changes})
-
-
-def as_options(settings: finetune.Settings) -> list[str]:
-    words = []
-    for field in dataclasses.fields(settings):
-        value, flag = getattr(settings, field.name), "--" + field.name.replace("_", "-")
-        if isinstance(value, bool):
-            words.append(flag if value else "--no-" + flag.removeprefix("--"))
-        elif isinstance(value, tuple):
-            words += [f"{flag}={item}" for item in value]
-        elif value != "":
-            words += [f"{flag}={value}"]
-    return words
 
 
 def same(left: Path, right: Path) -> bool:

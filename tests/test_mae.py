@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from command_words import as_options
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -36,17 +37,6 @@ TINY: dict[str, Any] = {
 
 def tiny(out: Path, **changes: Any) -> mae.Settings:
     return mae.Settings(**{**TINY, "out": str(out), **changes})
-
-
-def as_options(settings: mae.Settings) -> list[str]:
-    words = []
-    for field in dataclasses.fields(settings):
-        value, flag = getattr(settings, field.name), "--" + field.name.replace("_", "-")
-        if isinstance(value, bool):
-            words.append(flag if value else "--no-" + flag.removeprefix("--"))
-        else:
-            words += [f"{flag}={item}" for item in (value if isinstance(value, tuple) else (value,))]
-    return words
 
 
 def same(left: Path, right: Path) -> bool:

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 import torch
+from command_words import as_options
 from safetensors.torch import load_file
-from test_pretrain import as_options, same, tiny
+from test_pretrain import same, tiny
 
 from onepfrac.train import checkpoint, parallel, pretrain
 

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from command_words import as_options
 from family import SMALL
 from safetensors.torch import load_file, save_file
 
@@ -33,19 +34,6 @@ TINY: dict[str, Any] = {
 
 def tiny(out: Path, **changes: Any) -> pretrain.Settings:
     return pretrain.Settings(**{**TINY, "out": str(out), **changes})
-
-
-def as_options(settings: pretrain.Settings) -> list[str]:
-    words = []
-    for field in dataclasses.fields(settings):
-        value, flag = getattr(settings, field.name), "--" + field.name.replace("_", "-")
-        if isinstance(value, bool):
-            words.append(flag if value else "--no-" + flag.removeprefix("--"))
-        elif isinstance(value, tuple):
-            words += [f"{flag}={item}" for item in value]
-        elif value != "":
-            words += [f"{flag}={value}"]
-    return words
 
 
 def same(left: Path, right: Path) -> bool:

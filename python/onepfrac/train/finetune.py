@@ -31,10 +31,10 @@ from onepfrac import files
 from onepfrac.draws import Purpose, permutation
 from onepfrac.train import checkpoint, machine, options, parallel, run_folder
 from onepfrac.train.images import Augment, Batches, Photographs, Wanted, check_splits, load_splits, loader
-from onepfrac.train.models import build_model, load_body
+from onepfrac.train.models import build_model, load_body, model_of
 from onepfrac.train.options import setting
 
-__all__ = ["FREE", "PRESETS", "Outcome", "Settings", "finetune", "learning_rate", "model_of", "resolve"]
+__all__ = ["FREE", "PRESETS", "Outcome", "Settings", "finetune", "learning_rate", "resolve"]
 
 CHECKPOINT, WEIGHTS = "checkpoint of onepfrac finetune, format 1", "weights of onepfrac finetune, format 1"
 
@@ -127,7 +127,7 @@ FREE |= {"workers", "device", "compile"}
 
 # fmt: off
 PRESETS: dict[str, dict[str, Any]] = {
-    "quick": {  # about a minute on two CPU cores with 1000 images: the model of pretrain's preset quick
+    "quick": {  # 1000 images: the model of pretrain's preset quick
         "out": "runs/finetune-quick", "overwrite": True, "epochs": 20, "evaluate_every": 5,
         "model": "vit_tiny_patch16_224", "model_arg": ("patch_size=4", "embed_dim=96", "depth=4", "num_heads=3"),
         "size": 32, "per_class": 100, "val_per_class": 100, "cache": True, "crop": 0.5,
@@ -185,33 +185,6 @@ def resolve(given: dict[str, Any], preset: str | None = None) -> Settings:
         saved = dataclasses.asdict(options.from_json(Settings, info["settings"], str(out)))
         base = saved | {"resume": False, "overwrite": False, "minutes": 0.0}
     return Settings(**(base | given))
-
-
-def model_of(
-    model: str, model_arg: tuple[str, ...], size: int, weights: str, info: dict[str, Any]
-) -> tuple[str, tuple[str, ...], int]:
-    """Return a model's name, its arguments and the image size: those given, else those that the weights name.
-
-    Parameters
-    ----------
-    model, model_arg, size
-        As in `Settings`; '' and 0 where not given.
-    weights
-        Path of the weights, for the error.
-    info
-        What the header of the weights says.
-
-    Raises
-    ------
-    ValueError
-        If neither names a model.
-    """
-    made: dict[str, Any] = info.get("settings", {})
-    name, arguments = info.get("model") or made.get("model"), info.get("model_arg", made.get("model_arg", ()))
-    if not (model or name):
-        raise ValueError(f"model must be given, because {weights} does not name one")
-    size = size or int(info.get("size", made.get("size", 0))) or 224
-    return (model, model_arg, size) if model else (str(name), tuple(arguments), size)
 
 
 def finetune(settings: Settings, train: Photographs | None = None, val: Photographs | None = None) -> Outcome:

@@ -9,7 +9,7 @@ from typing import Any
 import timm
 import torch
 
-__all__ = ["build_model", "classifier_names", "load_all", "load_body", "takes_size"]
+__all__ = ["build_model", "classifier_names", "load_all", "load_body", "model_of", "takes_size"]
 
 # What timm's constructors, forward passes and checkpoint filters raise where arguments, sizes or shapes do not fit.
 _UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -170,3 +170,30 @@ def _some(words: list[str]) -> str:
     """Return at most three of the words, and how many more there are."""
     more = f" and {len(words) - 3} more" if len(words) > 3 else ""
     return ", ".join(words[:3]) + more
+
+
+def model_of(
+    model: str, model_arg: tuple[str, ...], size: int, weights: str, info: dict[str, Any]
+) -> tuple[str, tuple[str, ...], int]:
+    """Return a model's name, its arguments and the image size: those given, else those that the weights name.
+
+    Parameters
+    ----------
+    model, model_arg, size
+        What was asked for: a model of timm, its arguments as ``key=value``, pixels; '' and 0 where not given.
+    weights
+        Path of the weights, for the error.
+    info
+        What the header of the weights says.
+
+    Raises
+    ------
+    ValueError
+        If neither names a model.
+    """
+    made: dict[str, Any] = info.get("settings", {})
+    name, arguments = info.get("model") or made.get("model"), info.get("model_arg", made.get("model_arg", ()))
+    if not (model or name):
+        raise ValueError(f"model must be given, because {weights} does not name one")
+    size = size or int(info.get("size", made.get("size", 0))) or 224
+    return (model, model_arg, size) if model else (str(name), tuple(arguments), size)

@@ -28,9 +28,8 @@ from tqdm import tqdm
 from onepfrac import __version__, files
 from onepfrac.draws import Purpose, permutation
 from onepfrac.train import checkpoint, machine, options
-from onepfrac.train.finetune import model_of
 from onepfrac.train.images import Batches, Photographs, check_splits, load_splits, loader
-from onepfrac.train.models import build_model, load_body
+from onepfrac.train.models import build_model, load_body, model_of
 from onepfrac.train.options import setting
 
 __all__ = ["STRENGTHS", "Outcome", "Probe", "Settings", "accuracy", "block_features", "fit", "probe"]

@@ -197,7 +197,7 @@ _SCALES = (
     # epochs of 1000 images and 5000 to evaluate 75 s, the probes 15 s. `main` without the photograph: 8 arms, 7 x 190 +
     # 8 x 90 s = 34 minutes a seed. An estimate.
     # Crops and flips alone: 1500 steps then reach 49 % of 100 classes, where DeiT's recipe reaches 13 %, and with mixup
-    # and cutmix 7 % after 3000 steps. A small model sees too few images to learn through all of it.
+    # and cutmix 7 % after 3000 steps (one run each, benchmarks/NOTES.md): too few images to learn through all of it.
     Scale(
         name="cpu",
         about="two CPU cores, minutes a run: 32 pixels, a ViT of 0.5 M parameters",
