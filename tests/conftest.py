@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from promises import tally
 
+_outcomes: dict[str, str] = {}  # by test; what fails last counts
 ROOT = Path(__file__).resolve().parent.parent
 
 # The same few examples every time, so that a red test is red for everybody; `pytest --nightly` searches further.
@@ -24,6 +27,22 @@ settings.register_profile("nightly", settings.get_profile("default"), derandomiz
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--nightly", action="store_true", help="also run slow tests, and 2000 examples a property")
+    parser.addoption(
+        "--tally", metavar="FILE", help="add outcome and number of cases of each test to FILE, a JSON line each"
+    )
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "call" or not report.passed:
+        _outcomes[report.nodeid] = report.outcome
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if (path := session.config.getoption("--tally")) is not None:
+        with open(path, "a", encoding="utf-8") as file:
+            for test, outcome in _outcomes.items():
+                cases = tally.cases[test] or 1
+                file.write(json.dumps({"test": test, "outcome": outcome, "cases": cases}) + "\n")
 
 
 def pytest_configure(config: pytest.Config) -> None:
