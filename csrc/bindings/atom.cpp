@@ -14,6 +14,7 @@
 #include "../host_block.h"
 #include "array_view.h"
 #include "checks.h"
+#include "released_gil.h"
 
 namespace py = pybind11;
 
@@ -113,7 +114,7 @@ void draw_atoms(const py::object& atoms, const py::object& out, int max_vertices
                 std::uintptr_t stream) {
     const AtomRequest r = make_request(atoms, out, max_vertices);
     require(threads >= 1, "threads must be 1 or more");
-    const py::gil_scoped_release released;
+    ReleasedGil released;
     if (r.out.cuda) {
 #if defined(ONEPFRAC_CUDA)
         draw_atoms_cuda(r.job, r.out.device, stream);
@@ -122,7 +123,7 @@ void draw_atoms(const py::object& atoms, const py::object& out, int max_vertices
         throw std::runtime_error("this build has no CUDA kernels (ONEPFRAC_CUDA=0)");
 #endif
     } else {
-        draw_atoms_cpu(r.job, threads, simd);
+        draw_atoms_cpu(r.job, threads, simd, released.interrupt());
     }
 }
 
@@ -131,7 +132,7 @@ void draw_atoms_on_host_block(const py::object& atoms, const py::object& out, in
     const AtomRequest r = make_request(atoms, out, max_vertices);
     require(!r.out.cuda, "out must be on the CPU");
     require(threads >= 1, "threads must be 1 or more");
-    const py::gil_scoped_release released;
+    ReleasedGil released;
     draw_atoms_host_block(r.job, threads, reverse);
 }
 

@@ -8,6 +8,7 @@
 #include "../cuda/executor.h"
 #include "../host_block.h"
 #include "checks.h"
+#include "released_gil.h"
 
 namespace py = pybind11;
 
@@ -52,7 +53,7 @@ void density(const py::object& systems, const py::object& out, int num_maps, std
              int threads, const std::string& simd, std::uintptr_t stream) {
     const DensityRequest r = make_request(systems, out, num_maps, points, pad, brush);
     require(threads >= 1, "threads must be 1 or more");
-    const py::gil_scoped_release released;
+    ReleasedGil released;
     if (r.out.cuda) {
 #if defined(ONEPFRAC_CUDA)
         density_cuda(r.block(r.job.size), r.job.batch, r.out.device, stream);
@@ -61,7 +62,7 @@ void density(const py::object& systems, const py::object& out, int num_maps, std
         throw std::runtime_error("this build has no CUDA kernels (ONEPFRAC_CUDA=0)");
 #endif
     } else {
-        density_cpu(r.job, r.hits(), r.grades(), threads, simd);
+        density_cpu(r.job, r.hits(), r.grades(), threads, simd, released.interrupt());
     }
 }
 
@@ -70,7 +71,7 @@ void density_on_host_block(const py::object& systems, const py::object& out, int
     const DensityRequest r = make_request(systems, out, num_maps, points, pad, brush);
     require(!r.out.cuda, "out must be on the CPU");
     require(threads >= 1 && band_rows >= 1, "threads and band_rows must be 1 or more");
-    const py::gil_scoped_release released;
+    ReleasedGil released;
     density_host_block(r.block(band_rows), r.job.batch, threads, reverse);
 }
 

@@ -13,6 +13,7 @@
 #include "../host_block.h"
 #include "array_view.h"
 #include "checks.h"
+#include "released_gil.h"
 
 namespace py = pybind11;
 
@@ -63,7 +64,7 @@ void draw_noise(const py::object& base, const py::object& keys, int half, const 
                 const std::string& simd, std::uintptr_t stream) {
     const NoiseRequest r = make_noise(base, keys, half, out);
     require(threads >= 1, "threads must be 1 or more");
-    const py::gil_scoped_release released;
+    ReleasedGil released;
     if (r.out.cuda) {
 #if defined(ONEPFRAC_CUDA)
         draw_noise_cuda(r.job, r.out.device, stream);
@@ -72,7 +73,7 @@ void draw_noise(const py::object& base, const py::object& keys, int half, const 
         throw std::runtime_error("this build has no CUDA kernels (ONEPFRAC_CUDA=0)");
 #endif
     } else {
-        draw_noise_cpu(r.job, threads, simd);
+        draw_noise_cpu(r.job, threads, simd, released.interrupt());
     }
 }
 
@@ -82,7 +83,7 @@ void draw_noise_on_host_block(const py::object& base, const py::object& keys, in
     require(!r.out.cuda, "out must be on the CPU");
     require(threads >= 1 && band_rows >= 1, "threads and band_rows must be 1 or more");
     r.job.band_rows = band_rows;
-    const py::gil_scoped_release released;
+    ReleasedGil released;
     draw_noise_host_block(r.job, threads, reverse);
 }
 

@@ -13,6 +13,7 @@
 #include "../shot_packing.h"
 #include "array_view.h"
 #include "checks.h"
+#include "released_gil.h"
 
 namespace py = pybind11;
 
@@ -160,7 +161,7 @@ void take_pictures(const py::object& shots, const py::object& canvases, const py
     const CanvasRequest from = make_canvases(canvases, which, width, film);
     require(threads >= 1, "threads must be 1 or more");
     const PictureJob job{.shots = film.packed, .batch = film.batch, .canvases = from.job, .film = film.film};
-    const py::gil_scoped_release released;
+    ReleasedGil released;
     if (film.out.cuda) {
 #if defined(ONEPFRAC_CUDA)
         take_pictures_cuda(job, film.out.device, stream);
@@ -169,7 +170,7 @@ void take_pictures(const py::object& shots, const py::object& canvases, const py
         throw std::runtime_error("this build has no CUDA kernels (ONEPFRAC_CUDA=0)");
 #endif
     } else {
-        take_pictures_cpu(job, threads, simd);
+        take_pictures_cpu(job, threads, simd, released.interrupt());
     }
 }
 
@@ -180,7 +181,7 @@ void take_pictures_on_host_block(const py::object& shots, const py::object& canv
     const CanvasRequest from = make_canvases(canvases, which, width, film);
     require(!film.out.cuda, "out must be on the CPU");
     require(threads >= 1, "threads must be 1 or more");
-    const py::gil_scoped_release released;
+    ReleasedGil released;
     take_pictures_host_block({.shots = film.packed, .batch = film.batch, .canvases = from.job, .film = film.film},
                              threads, reverse);
 }
@@ -208,7 +209,7 @@ void draw_pictures(const py::object& systems, int num_maps, std::int64_t points,
                                     make_film(shots, out, table, noise, bilinear, channels_last));
     const FilmRequest& film = r.film;
     require(threads >= 1, "threads must be 1 or more");
-    const py::gil_scoped_release released;
+    ReleasedGil released;
     if (film.out.cuda) {
 #if defined(ONEPFRAC_CUDA)
         draw_pictures_cuda(block_job(r.job, canvas), film.packed, film.film, film.batch, film.out.device, stream);
@@ -217,7 +218,7 @@ void draw_pictures(const py::object& systems, int num_maps, std::int64_t points,
         throw std::runtime_error("this build has no CUDA kernels (ONEPFRAC_CUDA=0)");
 #endif
     } else {
-        draw_pictures_cpu(r.job, film.packed, film.film, threads, simd);
+        draw_pictures_cpu(r.job, film.packed, film.film, threads, simd, released.interrupt());
     }
 }
 
@@ -229,7 +230,7 @@ void draw_pictures_on_host_block(const py::object& systems, int num_maps, std::i
                                     make_film(shots, out, table, noise, bilinear, channels_last));
     require(!r.film.out.cuda, "out must be on the CPU");
     require(threads >= 1, "threads must be 1 or more");
-    const py::gil_scoped_release released;
+    ReleasedGil released;
     draw_pictures_host_block(block_job(r.job, canvas), r.film.packed, r.film.film, r.film.batch, threads, reverse);
 }
 

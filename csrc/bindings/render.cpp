@@ -14,6 +14,7 @@
 #include "../packing.h"
 #include "array_view.h"
 #include "checks.h"
+#include "released_gil.h"
 
 namespace py = pybind11;
 
@@ -58,8 +59,11 @@ py::array_t<bool> diverge(const Words& packed, int num_maps) {
     require(num_maps >= 1 && num_maps <= kMaxMaps, "num_maps must be 1 to 16");
     py::array_t<bool> out(view.shape[0]);
     bool* result = out.mutable_data();
-    const py::gil_scoped_release released;
-    for (std::int64_t i = 0; i < view.shape[0]; ++i) result[i] = diverges(systems[i], num_maps);
+    ReleasedGil released;
+    for (std::int64_t i = 0; i < view.shape[0]; ++i) {
+        result[i] = diverges(systems[i], num_maps);
+        if (i % 64 == 63) released.interrupt().check();
+    }
     return out;
 }
 
@@ -91,7 +95,7 @@ void render(const py::object& systems, const py::object& out, int num_maps, std:
             int threads, const std::string& simd, std::uintptr_t stream) {
     const Request r = make_request(systems, out, num_maps, points, pad, brush);
     require(threads >= 1, "threads must be 1 or more");
-    const py::gil_scoped_release released;
+    ReleasedGil released;
     if (r.out.cuda) {
 #if defined(ONEPFRAC_CUDA)
         render_cuda(block_job(r.job, r.job.size), r.job.batch, r.out.device, stream);
@@ -100,7 +104,7 @@ void render(const py::object& systems, const py::object& out, int num_maps, std:
         throw std::runtime_error("this build has no CUDA kernels (ONEPFRAC_CUDA=0)");
 #endif
     } else {
-        render_cpu(r.job, threads, simd);
+        render_cpu(r.job, threads, simd, released.interrupt());
     }
 }
 
@@ -109,7 +113,7 @@ void render_on_host_block(const py::object& systems, const py::object& out, int 
     const Request r = make_request(systems, out, num_maps, points, pad, brush);
     require(!r.out.cuda, "out must be on the CPU");
     require(threads >= 1 && band_rows >= 1, "threads and band_rows must be 1 or more");
-    const py::gil_scoped_release released;
+    ReleasedGil released;
     render_host_block(block_job(r.job, band_rows), r.job.batch, threads, reverse);
 }
 
@@ -160,7 +164,7 @@ void expand(const py::object& canvases, const py::object& which, const py::objec
             const std::string& simd, std::uintptr_t stream) {
     const ExpandRequest r = make_expand(canvases, which, out);
     require(threads >= 1, "threads must be 1 or more");
-    const py::gil_scoped_release released;
+    ReleasedGil released;
     if (r.out.cuda) {
 #if defined(ONEPFRAC_CUDA)
         expand_cuda(r.job, r.out.device, stream);
@@ -169,7 +173,7 @@ void expand(const py::object& canvases, const py::object& which, const py::objec
         throw std::runtime_error("this build has no CUDA kernels (ONEPFRAC_CUDA=0)");
 #endif
     } else {
-        expand_cpu(r.job, threads, simd);
+        expand_cpu(r.job, threads, simd, released.interrupt());
     }
 }
 

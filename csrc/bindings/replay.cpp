@@ -5,6 +5,8 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include "released_gil.h"
+
 namespace py = pybind11;
 
 namespace onepfrac {
@@ -28,10 +30,13 @@ py::array_t<bool> replay_image(const Doubles& maps, const Doubles& probs, const 
     py::array_t<bool> mask({size, size});
     auto* bytes = reinterpret_cast<std::uint8_t*>(mask.mutable_data());
     std::fill_n(bytes, mask.size(), std::uint8_t{0});
+    bool finite = false;
     {
-        const py::gil_scoped_release released;
-        replay(span_of(maps), span_of(probs), span_of(draws), size, pad, static_cast<Brush>(brush), bytes);
+        ReleasedGil released;
+        finite = replay(span_of(maps), span_of(probs), span_of(draws), size, pad, static_cast<Brush>(brush), bytes,
+                        [&] { released.interrupt().check(); });
     }
+    if (!finite) throw py::value_error("maps and draws must keep the orbit finite, and its extent");
     return mask;
 }
 

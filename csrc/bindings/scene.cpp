@@ -9,6 +9,7 @@
 #include "../cuda/executor.h"
 #include "../host_block.h"
 #include "checks.h"
+#include "released_gil.h"
 
 namespace py = pybind11;
 
@@ -104,8 +105,8 @@ void paint_scenes(const py::object& pictures, const py::object& scenes, const py
     SceneRequest r = make_request(pictures, scenes, objects, out);
     require(threads >= 1, "threads must be 1 or more");
     if (!r.out.cuda) {
-        const py::gil_scoped_release released;
-        paint_scenes_cpu(r.job, threads, simd);
+        ReleasedGil released;
+        paint_scenes_cpu(r.job, threads, simd, released.interrupt());
         return;
     }
 #if defined(ONEPFRAC_CUDA)
@@ -116,7 +117,7 @@ void paint_scenes(const py::object& pictures, const py::object& scenes, const py
             "workspace must be uint8, 16 bytes aligned, of scene_workspace_bytes(size) a scene");
     require_same_device(memory, r.out, "workspace");
     r.job.workspace = static_cast<unsigned char*>(memory.data);
-    const py::gil_scoped_release released;
+    ReleasedGil released;
     paint_scenes_cuda(r.job, r.out.device, stream);
 #else
     static_cast<void>(workspace);
@@ -130,7 +131,7 @@ void paint_scenes_on_host_block(const py::object& pictures, const py::object& sc
     const SceneRequest r = make_request(pictures, scenes, objects, out);
     require(!r.out.cuda, "out must be on the CPU");
     require(threads >= 1, "threads must be 1 or more");
-    const py::gil_scoped_release released;
+    ReleasedGil released;
     paint_scenes_host_block(r.job, threads, reverse);
 }
 

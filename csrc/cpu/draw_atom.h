@@ -11,6 +11,7 @@
 
 #include "../visual_atom.h"
 #include "arena.h"
+#include "interrupt.h"
 
 namespace onepfrac {
 
@@ -103,7 +104,7 @@ ONEPFRAC_FN bool has_left(const std::int32_t* __restrict__ pixel, const float* _
 }
 
 template <class L, class Painter>
-void draw_atom(const Atom& atom, int size, Arena& arena, std::uint8_t* canvas) {
+void draw_atom(const Atom& atom, int size, Arena& arena, Interrupt& interrupt, std::uint8_t* canvas) {
     const Arena::Mark mark(arena);
     const int vertices = atom.vertices, strips = (vertices + kAtomStrip - 1) / kAtomStrip, room = strips * kAtomStrip;
     const auto all = static_cast<std::size_t>(room + kAtomStrip);
@@ -176,6 +177,7 @@ void draw_atom(const Atom& atom, int size, Arena& arena, std::uint8_t* canvas) {
             }
         }
         if (pair % 4 == 3) {
+            interrupt.check();
             // A line moves a vertex outwards by c (1 - perlin) + wave + width, |perlin| < 0.96, |wave| <= 1.
             const auto left = static_cast<float>(atom.lines - 2 * pair - 2);
             const float along = left * std::max(0.0F, 1.01F - 0.04F * atom.coefficient);
@@ -203,10 +205,10 @@ struct PlainPainter {
     }
 };
 
-using DrawAtom = void (*)(const Atom& atom, int size, Arena& arena, std::uint8_t* canvas);
+using DrawAtom = void (*)(const Atom& atom, int size, Arena& arena, Interrupt& interrupt, std::uint8_t* canvas);
 
-void draw_atom_scalar(const Atom& atom, int size, Arena& arena, std::uint8_t* canvas);
-void draw_atom_avx2(const Atom& atom, int size, Arena& arena, std::uint8_t* canvas);
-void draw_atom_avx512(const Atom& atom, int size, Arena& arena, std::uint8_t* canvas);
+void draw_atom_scalar(const Atom& atom, int size, Arena& arena, Interrupt& interrupt, std::uint8_t* canvas);
+void draw_atom_avx2(const Atom& atom, int size, Arena& arena, Interrupt& interrupt, std::uint8_t* canvas);
+void draw_atom_avx512(const Atom& atom, int size, Arena& arena, Interrupt& interrupt, std::uint8_t* canvas);
 
 }  // namespace onepfrac

@@ -75,33 +75,34 @@ std::vector<std::string> simd_levels() {
     return names;
 }
 
-void render_cpu(const RenderJob& job, int threads, std::string_view level) {
+void render_cpu(RenderJob job, int threads, std::string_view level, Interrupt& interrupt) {
     const RenderImage render = choose(level).render;
+    job.interrupt = &interrupt;
     const ScratchLayout layout = scratch_layout(job);
     const std::int64_t bytes = image_bytes(job.type, job.size);
-    parallel_for(job.batch, threads, [&](std::int64_t image) {
+    parallel_for(job.batch, threads, interrupt, [&](std::int64_t image) {
         const IeeeArithmetic ieee;
         const Arena::Mark mark(thread_arena());
         render(job, job.systems[image], layout, thread_arena().take<std::byte>(layout.size), job.out + image * bytes);
     });
 }
 
-void expand_cpu(const ExpandJob& job, int threads, std::string_view level) {
+void expand_cpu(const ExpandJob& job, int threads, std::string_view level, Interrupt& interrupt) {
     const ExpandImage expand = choose(level).expand;
     const std::int64_t bytes = image_bytes(job.type, job.size);
     const std::int64_t words = static_cast<std::int64_t>(job.size) * words_per_row(job.size);
-    parallel_for(job.batch, threads, [&](std::int64_t image) {
+    parallel_for(job.batch, threads, interrupt, [&](std::int64_t image) {
         expand(job.canvases + job.which[image] * words, job.size, job.type,
                static_cast<std::byte*>(job.out) + image * bytes);
     });
 }
 
-void draw_atoms_cpu(const AtomJob& job, int threads, std::string_view level) {
+void draw_atoms_cpu(const AtomJob& job, int threads, std::string_view level, Interrupt& interrupt) {
     const DrawAtom draw = choose(level).draw_atom;
     const std::int64_t pixels = static_cast<std::int64_t>(job.size) * job.size;
-    parallel_for(job.batch, threads, [&](std::int64_t image) {
+    parallel_for(job.batch, threads, interrupt, [&](std::int64_t image) {
         const IeeeArithmetic ieee;
-        draw(job.atoms[image], job.size, thread_arena(), job.out + image * pixels);
+        draw(job.atoms[image], job.size, thread_arena(), interrupt, job.out + image * pixels);
     });
 }
 
@@ -114,12 +115,12 @@ std::byte* picture_at(const Film& film, std::int64_t image) {
 
 }  // namespace
 
-void take_pictures_cpu(const PictureJob& job, int threads, std::string_view level) {
+void take_pictures_cpu(const PictureJob& job, int threads, std::string_view level, Interrupt& interrupt) {
     const TakePicture take = choose(level).take_picture;
     const Canvases& canvases = job.canvases;
     const std::int64_t words = static_cast<std::int64_t>(canvases.height) * words_per_row(canvases.width);
     const std::int64_t pixels = static_cast<std::int64_t>(canvases.height) * canvases.width;
-    parallel_for(job.batch, threads, [&](std::int64_t image) {
+    parallel_for(job.batch, threads, interrupt, [&](std::int64_t image) {
         const IeeeArithmetic ieee;
         const std::int64_t number = canvases.which == nullptr ? image : canvases.which[image];
         const Canvas canvas{canvases.bits == nullptr ? nullptr : canvases.bits + number * words,
@@ -129,11 +130,13 @@ void take_pictures_cpu(const PictureJob& job, int threads, std::string_view leve
     });
 }
 
-void draw_pictures_cpu(const RenderJob& job, const Shot* shots, const Film& film, int threads, std::string_view level) {
+void draw_pictures_cpu(RenderJob job, const Shot* shots, const Film& film, int threads, std::string_view level,
+                       Interrupt& interrupt) {
     const Level chosen = choose(level);
+    job.interrupt = &interrupt;
     const ScratchLayout layout = scratch_layout(job);
     const auto words = static_cast<std::size_t>(image_bytes(PixelType::kBits, job.size) / 4);
-    parallel_for(job.batch, threads, [&](std::int64_t image) {
+    parallel_for(job.batch, threads, interrupt, [&](std::int64_t image) {
         const IeeeArithmetic ieee;
         Arena& arena = thread_arena();
         const Arena::Mark mark(arena);
@@ -144,17 +147,20 @@ void draw_pictures_cpu(const RenderJob& job, const Shot* shots, const Film& film
     });
 }
 
-void draw_noise_cpu(const NoiseJob& job, int threads, std::string_view level) {
+void draw_noise_cpu(const NoiseJob& job, int threads, std::string_view level, Interrupt& interrupt) {
     const DrawNoise draw = choose(level).draw_noise;
     const std::int64_t pixels = static_cast<std::int64_t>(job.size) * job.size;
-    parallel_for(job.batch, threads, [&](std::int64_t image) { draw(job, job.keys[image], job.out + image * pixels); });
+    parallel_for(job.batch, threads, interrupt,
+                 [&](std::int64_t image) { draw(job, job.keys[image], job.out + image * pixels); });
 }
 
-void density_cpu(const RenderJob& job, std::uint32_t* hits, std::uint8_t* grades, int threads, std::string_view level) {
+void density_cpu(RenderJob job, std::uint32_t* hits, std::uint8_t* grades, int threads, std::string_view level,
+                 Interrupt& interrupt) {
     const CountHits count = choose(level).count_hits;
+    job.interrupt = &interrupt;
     const ScratchLayout layout = density_scratch_layout(job);
     const std::int64_t pixels = static_cast<std::int64_t>(job.size) * job.size;
-    parallel_for(job.batch, threads, [&](std::int64_t image) {
+    parallel_for(job.batch, threads, interrupt, [&](std::int64_t image) {
         const IeeeArithmetic ieee;
         Arena& arena = thread_arena();
         const Arena::Mark mark(arena);
@@ -168,10 +174,10 @@ void density_cpu(const RenderJob& job, std::uint32_t* hits, std::uint8_t* grades
     });
 }
 
-void paint_scenes_cpu(const SceneJob& job, int threads, std::string_view level) {
+void paint_scenes_cpu(const SceneJob& job, int threads, std::string_view level, Interrupt& interrupt) {
     const PaintScene paint = choose(level).paint_scene;
     const auto bytes = static_cast<std::size_t>(scene_layout(job.size).bytes);
-    parallel_for(job.batch, threads, [&](std::int64_t image) {
+    parallel_for(job.batch, threads, interrupt, [&](std::int64_t image) {
         const Arena::Mark mark(thread_arena());
         paint(job, image, thread_arena().take<unsigned char>(bytes));
     });

@@ -12,6 +12,7 @@
 #include "../canvas.h"
 #include "../chaos_game.h"
 #include "../pixels.h"
+#include "interrupt.h"
 
 namespace onepfrac {
 
@@ -24,11 +25,15 @@ struct RenderJob {
     int pad;               // in pixels
     Brush brush;
     PixelType type;
-    std::byte* out;  // [batch, size, size], or [batch, size, words a row] for bits
+    std::byte* out;                  // [batch, size, size], or [batch, size, words a row] for bits
+    Interrupt* interrupt = nullptr;  // what may end long orbits, if anything
 };
 
 inline constexpr std::uint32_t kMaxBufferedPoints = 1U << 18;
 inline constexpr int kMaxByteCanvas = 1024;
+
+// Blocks of draws between two checks for an interrupt; the orbits of a buffered image are shorter.
+inline constexpr std::uint32_t kBlocksBetweenChecks = 512;
 
 // The memory that one thread needs for one image, in parts of whole cache lines.
 struct ScratchLayout {
@@ -135,7 +140,7 @@ using Points = Point<typename L::F>[kVectors];
 // whether all ended finite.
 template <class L, class Chooser, class Visit>
 ONEPFRAC_FN bool walk_group(const Chooser& chooser, const System& system, const RoundKeys<L>& keys,
-                            std::uint32_t first_orbit, std::uint32_t points, Visit&& visit) {
+                            std::uint32_t first_orbit, std::uint32_t points, Interrupt* interrupt, Visit&& visit) {
     using U = typename L::U;
     const std::uint32_t common = points / kOrbits;  // points that every orbit draws
     const std::uint32_t rest = points % kOrbits;    // orbits that draw one more
@@ -175,8 +180,11 @@ ONEPFRAC_FN bool walk_group(const Chooser& chooser, const System& system, const 
 
     std::uint32_t block = 0;
     for (; block < kBurnIn / kStepsPerBlock; ++block) play(block, kStepsPerBlock, [](std::uint32_t) {});
-    for (; block < (kBurnIn + common) / kStepsPerBlock; ++block) {
-        play(block, kStepsPerBlock, [&](std::uint32_t) { visit(p); });
+    for (const std::uint32_t whole_blocks = (kBurnIn + common) / kStepsPerBlock; block < whole_blocks;) {
+        const std::uint32_t ahead = whole_blocks - block;
+        const std::uint32_t end = block + (ahead < kBlocksBetweenChecks ? ahead : kBlocksBetweenChecks);
+        for (; block < end; ++block) play(block, kStepsPerBlock, [&](std::uint32_t) { visit(p); });
+        if (block < whole_blocks && interrupt != nullptr) interrupt->check();
     }
     const std::uint32_t left = common % kStepsPerBlock;
     play(block, left + (one_more ? 1U : 0U), [&](std::uint32_t s) {
@@ -197,11 +205,12 @@ ONEPFRAC_FN bool walk_group(const Chooser& chooser, const System& system, const 
 }
 
 template <class L, class Chooser, class Visit>
-ONEPFRAC_FN bool walk_all(const Chooser& chooser, const System& system, std::uint32_t points, Visit&& visit) {
+ONEPFRAC_FN bool walk_all(const Chooser& chooser, const System& system, std::uint32_t points, Interrupt* interrupt,
+                          Visit&& visit) {
     const RoundKeys<L> keys(system.key);
     bool finite = true;
     for (std::uint32_t orbit = 0; orbit < kOrbits; orbit += kVectors * L::kWidth) {
-        finite = walk_group<L>(chooser, system, keys, orbit, points, visit) && finite;
+        finite = walk_group<L>(chooser, system, keys, orbit, points, interrupt, visit) && finite;
     }
     return finite;
 }
@@ -304,7 +313,7 @@ __attribute__((noinline)) Played play_into_buffer(const Chooser& chooser, const 
                                                   float* xs, float* ys) {
     LaneBounds<L> bounds;
     std::size_t count = 0;
-    const bool finite = walk_all<L>(chooser, system, points, [&](const Points<L>& p) {
+    const bool finite = walk_all<L>(chooser, system, points, nullptr, [&](const Points<L>& p) {
         for (int g = 0; g < kVectors; ++g) {
             L::store(xs + count + g * L::kWidth, p[g].x);
             L::store(ys + count + g * L::kWidth, p[g].y);
@@ -337,16 +346,17 @@ __attribute__((noinline)) void ink_buffer(const Ink ink, const float* xs, const 
 
 // Without a buffer: the orbits are walked twice, and points that are not finite are left out.
 template <class L, class Chooser>
-__attribute__((noinline)) Bounds bound_again(const Chooser& chooser, const System& system, std::uint32_t points) {
+__attribute__((noinline)) Bounds bound_again(const Chooser& chooser, const System& system, std::uint32_t points,
+                                             Interrupt* interrupt) {
     LaneBounds<L> bounds;
-    walk_all<L>(chooser, system, points, [&](const Points<L>& p) { bounds.add_finite(p); });
+    walk_all<L>(chooser, system, points, interrupt, [&](const Points<L>& p) { bounds.add_finite(p); });
     return bounds.reduce();
 }
 
 template <class L, class Chooser, class Ink>
 __attribute__((noinline)) void ink_again(const Chooser& chooser, const System& system, std::uint32_t points,
-                                         const Ink ink) {
-    walk_all<L>(chooser, system, points, [&](const Points<L>& p) {
+                                         Interrupt* interrupt, const Ink ink) {
+    walk_all<L>(chooser, system, points, interrupt, [&](const Points<L>& p) {
         for (int g = 0; g < kVectors; ++g) {
             if (L::all(L::finite(p[g].x, p[g].y))) {
                 ink.add(p[g]);
@@ -383,7 +393,7 @@ ONEPFRAC_FN void play_points(const RenderJob& job, const System& system, const S
     Played played{};
     if (layout.coordinates > 0) played = play_into_buffer<L>(chooser, system, job.points, xs, ys);
     const bool buffered = played.finite;
-    const Bounds bounds = buffered ? played.bounds : bound_again<L>(chooser, system, job.points);
+    const Bounds bounds = buffered ? played.bounds : bound_again<L>(chooser, system, job.points, job.interrupt);
     const LaneAxis<L> x(make_axis(bounds.x_min, bounds.x_max, job.size, job.pad));
     const LaneAxis<L> y(make_axis(bounds.y_min, bounds.y_max, job.size, job.pad));
     draw(
@@ -392,7 +402,7 @@ ONEPFRAC_FN void play_points(const RenderJob& job, const System& system, const S
             if (buffered) {
                 ink_buffer<L>(ink, xs, ys, played.count);
             } else {
-                ink_again<L>(chooser, system, job.points, ink);
+                ink_again<L>(chooser, system, job.points, job.interrupt, ink);
             }
         },
         buffered ? xs : nullptr, ys);

@@ -18,6 +18,7 @@ namespace {
 // One call of parallel_for. Threads take items from `next` until none is left.
 struct Job {
     std::int64_t count;
+    Interrupt& interrupt;
     const std::function<void(std::int64_t)>& work;
     std::atomic<std::int64_t> next{0};
     int helpers = 0;  // pool threads that are inside run(); guarded by the pool's mutex
@@ -27,12 +28,23 @@ struct Job {
 
     void run() {
         try {
-            for (std::int64_t i = next.fetch_add(1); i < count; i = next.fetch_add(1)) work(i);
+            for (std::int64_t i = next.fetch_add(1); i < count; i = next.fetch_add(1)) {
+                work(i);
+                interrupt.check();
+            }
+        } catch (const Stopped&) {
+            next.store(count);  // why it stopped, another thread has told
         } catch (...) {
-            next.store(count);
-            const std::lock_guard lock(error_mutex);
-            if (!error) error = std::current_exception();
+            fail();
         }
+    }
+
+    // Ends the job with the exception that is being handled.
+    void fail() {
+        next.store(count);
+        interrupt.stop();
+        const std::lock_guard lock(error_mutex);
+        if (!error) error = std::current_exception();
     }
 };
 
@@ -44,8 +56,8 @@ class Pool {
             while (threads_ < job.wanted) {
                 try {
                     std::thread(&Pool::serve, this).detach();
-                } catch (const std::system_error&) {
-                    break;  // no more threads to be had: those there are, and the caller, do the work
+                } catch (const std::exception&) {
+                    break;  // no more threads, or no memory for one: those there are, and the caller, do the work
                 }
                 ++threads_;
             }
@@ -55,11 +67,21 @@ class Pool {
         job.run();
         std::unique_lock lock(mutex_);
         std::erase(jobs_, &job);
-        done_.wait(lock, [&] { return job.helpers == 0; });
+        while (!done_.wait_for(lock, Interrupt::kPeriod, [&] { return job.helpers == 0; })) {
+            lock.unlock();  // asking may run any code of the caller's
+            try {
+                job.interrupt.check();
+            } catch (const Stopped&) {
+            } catch (...) {
+                job.fail();
+            }
+            lock.lock();
+        }
     }
 
   private:
     [[noreturn]] void serve() {
+        pthread_setname_np(pthread_self(), "onepfrac");  // as `top -H` shows it
         std::unique_lock lock(mutex_);
         for (;;) {
             const auto open = std::find_if(jobs_.begin(), jobs_.end(), [](const Job* job) { return job->wanted > 0; });
@@ -88,9 +110,10 @@ class Pool {
 // with no pool; the parent's memory is left alone.
 std::atomic<Pool*> pool{nullptr};
 
+// When the library is loaded, not when the first pool starts: a fork in that moment would leave the child waiting.
+[[maybe_unused]] const int registered = pthread_atfork(nullptr, nullptr, [] { pool.store(nullptr); });
+
 Pool& current_pool() {
-    static const int registered = pthread_atfork(nullptr, nullptr, [] { pool.store(nullptr); });
-    static_cast<void>(registered);
     Pool* existing = pool.load();
     if (existing == nullptr) {
         auto fresh = std::make_unique<Pool>();
@@ -101,9 +124,15 @@ Pool& current_pool() {
 
 }  // namespace
 
-void parallel_for(std::int64_t count, int threads, const std::function<void(std::int64_t)>& work) {
+void parallel_for(std::int64_t count, int threads, Interrupt& interrupt,
+                  const std::function<void(std::int64_t)>& work) {
     const auto helpers = static_cast<int>(std::min<std::int64_t>(threads, count)) - 1;
-    Job job{.count = count, .work = work, .wanted = std::max(helpers, 0), .error_mutex = {}, .error = {}};
+    Job job{.count = count,
+            .interrupt = interrupt,
+            .work = work,
+            .wanted = std::max(helpers, 0),
+            .error_mutex = {},
+            .error = {}};
     if (helpers > 0) {
         current_pool().run(job);
     } else {

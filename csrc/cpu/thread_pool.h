@@ -6,10 +6,13 @@
 #include <cstdint>
 #include <functional>
 
+#include "interrupt.h"
+
 namespace onepfrac {
 
 // Calls work(item) for every item in 0 .. count - 1, on at most `threads` threads, and returns when all are done. May
-// be called from several threads at once. An exception thrown by `work` is thrown here after the running items end.
-void parallel_for(std::int64_t count, int threads, const std::function<void(std::int64_t)>& work);
+// be called from several threads at once, and by `work`. An exception thrown by `work`, or by a check of `interrupt`
+// between the items, is thrown here after the running items end; long ones call interrupt.check() themselves.
+void parallel_for(std::int64_t count, int threads, Interrupt& interrupt, const std::function<void(std::int64_t)>& work);
 
 }  // namespace onepfrac

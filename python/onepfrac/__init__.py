@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from onepfrac import _interpreter  # noqa: F401 - refuses subinterpreters before NumPy and torch hang in one
 from onepfrac._version import __version__
 from onepfrac.augment import Policy
 from onepfrac.camera import picture

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from onepfrac import _C
+from onepfrac.buffers import allocate
 from onepfrac.checks import check_int
 from onepfrac.rendering import MAX_SIZE, MIN_SIZE, check_threads, simd_cap, stream_of, to_device
 
@@ -138,7 +139,7 @@ def draw_atoms(atoms: Atoms, *, size: int, threads: int | None = None) -> torch.
     Takashima et al., "Visual Atoms: Pre-training Vision Transformers with Sinusoidal Waves", CVPR 2023.
     """
     size = check_int("size", size, MIN_SIZE, MAX_SIZE)
-    out = torch.empty((len(atoms), 1, size, size), dtype=torch.uint8, device=atoms.device)
+    out = allocate((len(atoms), 1, size, size), torch.uint8, atoms.device)
     _C.draw_atoms(atoms.words, out, atoms.max_vertices, check_threads(threads), simd_cap(), stream_of(atoms.device))
     return out
 

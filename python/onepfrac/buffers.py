@@ -1,4 +1,4 @@
-"""Memory of batches on the CPU, used again once nobody holds the batch that lies in it.
+"""Memory: of arrays to draw into, and of batches on the CPU, used again once nobody holds the batch that lies in it.
 
 A fresh batch of many megabytes costs more than drawing it: the system hands out such memory page by page, and takes it
 back when the batch goes (2 us a page of 4 KiB where we measured it).
@@ -6,15 +6,35 @@ back when the batch goes (2 us a page of 4 KiB where we measured it).
 
 from __future__ import annotations
 
+import math
 import weakref
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-__all__ = ["Buffers"]
+__all__ = ["Buffers", "allocate"]
 
 _ALIGNMENT = 64
+
+
+def allocate(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Return a tensor of any content.
+
+    Raises
+    ------
+    MemoryError
+        If the CPU has no room for it, where torch has a RuntimeError.
+    torch.cuda.OutOfMemoryError
+        If a GPU has none.
+    """
+    if device.type != "cpu" or torch.compiler.is_compiling():
+        return torch.empty(shape, dtype=dtype, device=device)
+    try:
+        return torch.empty(shape, dtype=dtype)
+    except RuntimeError as error:
+        size = math.prod(shape) * dtype.itemsize
+        raise MemoryError(f"no memory for an array of the shape {shape} and {dtype}, {size} bytes") from error
 
 
 class Buffers:

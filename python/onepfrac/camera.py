@@ -19,7 +19,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from onepfrac import _C
-from onepfrac.buffers import Buffers
+from onepfrac.buffers import Buffers, allocate
 from onepfrac.checks import check_choice, check_float, check_int
 from onepfrac.draws import log
 from onepfrac.rendering import (
@@ -199,7 +199,7 @@ class Film:
         shape = (count, *plane, self.channels) if self.channels_last else (count, self.channels, *plane)
         device = self.table.device
         if buffers is None or device.type != "cpu":
-            pictures = torch.empty(shape, dtype=self.dtype, device=device)
+            pictures = allocate(shape, self.dtype, device)
         else:
             pictures = buffers.take(math.prod(shape) * self.dtype.itemsize).view(self.dtype).view(shape)
         return pictures.permute(0, 3, 1, 2) if self.channels_last else pictures

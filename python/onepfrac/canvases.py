@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from onepfrac.buffers import allocate
 from onepfrac.plan import Plan
 from onepfrac.rendering import BITS, to_device
 
@@ -44,7 +45,7 @@ class CanvasStore:
         draw: Callable[[Plan], torch.Tensor],
     ) -> None:
         self._draw = draw
-        self._canvases = torch.empty(shape, dtype=dtype, device=device)
+        self._canvases = allocate(shape, dtype, device)
         self._known = np.zeros(shape[0], np.bool_)
         self._written: Any = None  # on CUDA, the event after the last writing: another stream may read
 

@@ -84,6 +84,7 @@ def _info(namespace: argparse.Namespace) -> int:
     import torch
 
     import onepfrac
+    from onepfrac.cpus import available_cpus
     from onepfrac.rendering import capabilities
 
     able = capabilities()
@@ -92,7 +93,7 @@ def _info(namespace: argparse.Namespace) -> int:
         ("onepfrac", f"{onepfrac.__version__}, format {able.format_version}"),
         ("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
         *((name, _installed(name)) for name in ("torch", "torchvision", "timm", "numpy")),
-        ("CPU", f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads"),
+        ("CPU", f"{available_cpus()} of {os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads"),
         ("SIMD levels", ", ".join(able.simd_levels) + (f"; capped by ONEPFRAC_SIMD={cap}" if cap else "")),
         ("CUDA code for", able.cuda_archs or "none: built without CUDA"),
     ]

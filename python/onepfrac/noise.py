@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from onepfrac import _C
+from onepfrac.buffers import allocate
 from onepfrac.camera import normal_levels
 from onepfrac.rendering import check_threads, simd_cap, stream_of, to_device
 
@@ -92,7 +93,7 @@ def draw_noise(base: torch.Tensor, keys: NDArray[np.uint64], half: int, *, threa
     uint8 tensor (B, 1, S, S) on the device of ``base``.
     """
     device = base.device
-    out = torch.empty((len(keys), 1, *base.shape), dtype=torch.uint8, device=device)
+    out = allocate((len(keys), 1, *base.shape), torch.uint8, device)
     if len(keys):
         signed = np.ascontiguousarray(keys, np.uint64).view(np.int64)  # torch's unsigned types are of little use
         numbers = to_device(torch.from_numpy(signed if signed.flags.writeable else signed.copy()), device)

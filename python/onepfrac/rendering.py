@@ -14,7 +14,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from onepfrac import _C
+from onepfrac.buffers import allocate
 from onepfrac.checks import check_choice, check_int
+from onepfrac.cpus import available_cpus
 from onepfrac.ifs import IFS
 from onepfrac.systems import Maps, Seed, Systems, diverges, host_array, pack_words
 
@@ -94,7 +96,7 @@ def render(
         The key of the draws, 0..2**64 - 1: one for all images, or (B,) of them. An image depends on its own system and
         seed alone, whatever else is in the batch.
     threads
-        CPU threads, 1..1024. Default: ``torch.get_num_threads()``.
+        CPU threads, 1..1024. Default: ``torch.get_num_threads()``, or fewer where the process may use fewer CPUs.
     device
         ``"cpu"`` or a CUDA device. Default: the device of ``out``, else of ``maps`` if that is a tensor or packed,
         else the CPU. On a GPU the work is queued on torch's current stream.
@@ -129,7 +131,7 @@ def render(
     systems = _systems_on(where, maps, probs, seed)
     if out is None:
         kind = _check_dtype(dtype)
-        out = torch.empty((len(systems), 1, size, _columns(size, kind)), dtype=kind, device=where)
+        out = allocate((len(systems), 1, size, _columns(size, kind)), kind, where)
     else:
         bits = str(getattr(out, "dtype", "")).split(".")[-1] == "int32"
         columns = _columns(size, BITS if bits else torch.uint8)
@@ -193,7 +195,7 @@ def density(
     systems = _systems_on(where, maps, probs, seed)
     shape = (len(systems), 1, size, size)
     if out is None:
-        out = torch.empty(shape, dtype=_check_dtype(HITS if dtype is None else dtype, (GRADES, HITS)), device=where)
+        out = allocate(shape, _check_dtype(HITS if dtype is None else dtype, (GRADES, HITS)), where)
     else:
         check_out(out, shape, dtype, where, (GRADES, HITS))
     if len(systems):
@@ -251,7 +253,7 @@ def expand(
         raise ValueError(f"which must be in 0..{count - 1}, got {numbers.min()}..{numbers.max()}")
     kind = _check_dtype(dtype, DTYPES)
     where = canvases.device
-    out = torch.empty((numbers.size, 1, size, size), dtype=kind, device=where)
+    out = allocate((numbers.size, 1, size, size), kind, where)
     if numbers.size == 0:
         return out
     chosen = to_device(torch.from_numpy(np.ascontiguousarray(numbers, dtype=np.int64)), where)
@@ -419,7 +421,10 @@ def check_device(name: str, device: str | int | torch.device) -> torch.device:
 
 
 def check_threads(threads: int | None) -> int:
-    """Return the number of CPU threads to use: ``threads``, or torch's own number where it is None.
+    """Return the number of CPU threads to use: ``threads``, or torch's own where it is None.
+
+    Torch's number follows OMP_NUM_THREADS and is 1 in a loader's workers; here it is never more than the CPUs that the
+    process may use.
 
     Raises
     ------
@@ -427,7 +432,7 @@ def check_threads(threads: int | None) -> int:
         If it is not an integer in 1..1024.
     """
     if threads is None:
-        return min(torch.get_num_threads(), MAX_THREADS)
+        return min(torch.get_num_threads(), available_cpus(), MAX_THREADS)
     return check_int("threads", threads, 1, MAX_THREADS)
 
 

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from onepfrac import _C
+from onepfrac.buffers import allocate
 from onepfrac.checks import check_int
 from onepfrac.draws import Purpose, exp, uniform
 from onepfrac.rendering import check_out, check_threads, device_of, simd_cap, stream_of, to_device
@@ -285,7 +286,7 @@ def paint_scenes(
         raise ValueError(f"scenes must show pictures 0..{len(pictures) - 1}, got {int(numbers.max())}")
     shape = (len(scenes), 3, size, size)
     if out is None:
-        out = torch.empty(shape, dtype=torch.uint8, device=where)
+        out = allocate(shape, torch.uint8, where)
     else:
         check_out(out, shape, None, where, (torch.uint8,))
     if len(scenes) == 0:
@@ -298,7 +299,7 @@ def paint_scenes(
         return out
     of_scene = _C.scene_workspace_bytes(size)
     at_once = min(len(scenes), max(1, _WORKSPACE_BYTES // of_scene))
-    workspace = torch.empty(at_once * of_scene, dtype=torch.uint8, device=where)
+    workspace = allocate((at_once * of_scene,), torch.uint8, where)
     canvases = out if isinstance(out, torch.Tensor) else torch.utils.dlpack.from_dlpack(out)  # shares the memory
     for start in range(0, len(scenes), at_once):  # one after the other on the stream, in the same workspace
         part = slice(start, start + at_once)

@@ -3,8 +3,8 @@
 
 namespace onepfrac {
 
-void draw_atom_avx512(const Atom& atom, int size, Arena& arena, std::uint8_t* canvas) {
-    draw_atom<Avx512Lanes, VectorPainter>(atom, size, arena, canvas);
+void draw_atom_avx512(const Atom& atom, int size, Arena& arena, Interrupt& interrupt, std::uint8_t* canvas) {
+    draw_atom<Avx512Lanes, VectorPainter>(atom, size, arena, interrupt, canvas);
 }
 
 }  // namespace onepfrac

@@ -3,8 +3,8 @@
 
 namespace onepfrac {
 
-void draw_atom_scalar(const Atom& atom, int size, Arena& arena, std::uint8_t* canvas) {
-    draw_atom<CpuScalarLanes, PlainPainter<CpuScalarLanes>>(atom, size, arena, canvas);
+void draw_atom_scalar(const Atom& atom, int size, Arena& arena, Interrupt& interrupt, std::uint8_t* canvas) {
+    draw_atom<CpuScalarLanes, PlainPainter<CpuScalarLanes>>(atom, size, arena, interrupt, canvas);
 }
 
 }  // namespace onepfrac

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from onepfrac.buffers import allocate
 from onepfrac.checks import check_choice, check_float, check_int
 from onepfrac.datasets.recipe import Recipe
 from onepfrac.draws import Purpose, check_seed, keys, uniform
@@ -169,7 +170,7 @@ class FractalScenes(Recipe):
         """Draw planned canvases on ``device``: uint8 (B, 3, canvas, canvas), red, green, blue. There are no bits."""
         if bits:
             raise ValueError("bits must be False: these canvases are in colour")
-        out = torch.empty((len(plan), 3, self.canvas, self.canvas), dtype=torch.uint8, device=device)
+        out = allocate((len(plan), 3, self.canvas, self.canvas), torch.uint8, device)
         chunk = max(1, _PICTURE_BYTES[device.type] // (self.objects[1] * (self.canvas // 2) ** 2))
         for start in range(0, len(plan), chunk):
             part = slice(start, start + chunk)
