@@ -7,6 +7,7 @@ import base64
 import dataclasses
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -744,3 +745,13 @@ def test_the_command_lists_runs_and_reports(
     assert cli.main(["experiment", "draws", "--report", "--out", str(tmp_path)]) == 0
     assert (tmp_path / "report.md").exists()
     assert json.loads((tmp_path / "results.jsonl").read_text().splitlines()[0])["kind"] == "trial"
+
+
+def test_the_page_of_evidence_and_the_readme_say_what_the_results_say() -> None:
+    root = Path(__file__).parent.parent
+    page = (root / "docs" / "evidence.md").read_text(encoding="utf-8")
+    assert page == runpy.run_path(str(root / "docs" / "evidence.py"))["page"]()
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    for ours in ("31.90 | 0.45 |", "27.73 | 1.20 |", "32.17 | 0.84 |", "34.23 | 0.14 |", "33.64 | 1.08 |", "± 0.27 |"):
+        assert ours in readme
+        assert ours in page

@@ -136,7 +136,7 @@ def text_of(experiment: Experiment, rows: Mapping[str, Row], lines: Sequence[Map
         f"![{experiment.title}](report.png)",
         "## How",
         "All of it:",
-        _block([_command(last, any(row.arm.needs_photo for row in rows.values()))]),
+        _block([_command(experiment, rows, last)]),
     ]
     parts += [
         "One run of each arm, step by step; FOLDER holds the images, train/CLASS/* and val/CLASS/*:",
@@ -236,11 +236,13 @@ def _signed(gain: float, error: float | None) -> str:
     return f"{100 * gain:+.2f}" + ("" if error is None else f" ± {100 * error:.2f}")
 
 
-def _command(line: Mapping[str, Any], photo: bool) -> str:
+def _command(experiment: Experiment, rows: Mapping[str, Row], line: Mapping[str, Any]) -> str:
     words = ["onepfrac", "experiment", line["experiment"], "--scale", line["scale"], "--data", line["data"]]
+    if len(rows) < len(experiment.arms):
+        words += ["--arms", ",".join(rows)]
     for name, changes in line["changes"].items():
         words += [f"--{name}={key}={_word(value)}" for key, value in changes.items()]
-    words += ["--photo", "PHOTO"] if photo else []
+    words += ["--photo", "PHOTO"] if any(row.arm.needs_photo for row in rows.values()) else []
     return shlex.join(words)
 
 
