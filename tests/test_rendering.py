@@ -349,6 +349,18 @@ def test_orbits_that_leave_the_finite_end_there_alike_on_every_path(monkeypatch:
     assert np.array_equal(expected[0, 0].numpy() > 0, reference)
 
 
+def test_an_orbit_that_runs_away_among_lanes_that_have_drawn_all_is_seen() -> None:
+    """Lanes with a point less than others repeat one of those: what they had come to must be looked at before."""
+    maps = np.array([[[0.5, 0, 1], [0, 0.5, 0]], [[1e25, 0, 0], [0, 1e25, 1.0]]])
+    for seed in range(28, 33):  # of 30 an orbit runs away
+        expected, out = np.zeros((1, 1, 64, 64), np.uint8), np.zeros((1, 1, 64, 64), np.uint8)
+        words = pack(maps[None], [0.998, 0.002], seed).words
+        _C.render_host_block(words, expected, 2, 773, 6, 0, 256, 64, False)
+        for level in _C.simd_levels():
+            _C.render(words, out, 2, 773, 6, 0, 1, level, 0)
+            assert np.array_equal(out, expected)
+
+
 def test_a_map_of_zero_probability_is_never_chosen() -> None:
     contract = [[0.4, 0.1, 0.3], [-0.2, 0.5, 0.1]]
     other = [[0.3, 0.2, -0.5], [0.1, 0.4, 0.6]]

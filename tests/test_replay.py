@@ -116,3 +116,9 @@ def test_bad_arguments_are_named(change: dict[str, object], error: type[Exceptio
     maps, probs, draws = good.pop("maps"), good.pop("probs"), good.pop("draws")
     with pytest.raises(error, match=text):
         replay(maps, probs, draws, **good)  # type: ignore[arg-type]
+
+
+def test_an_orbit_that_its_draws_drive_away_is_refused() -> None:
+    maps = np.array([[[0.5, 0, 0], [0, 0.5, 0]], [[10.0, 0, 1], [0, 10, 1]]])  # contracting, as its weights have it
+    with pytest.raises(ValueError, match="finite"):
+        replay(maps, [0.99, 0.01], np.full(2000, 0.999), size=64)

@@ -186,9 +186,14 @@ ONEPFRAC_FN bool walk_group(const Chooser& chooser, const System& system, const 
         for (; block < end; ++block) play(block, kStepsPerBlock, [&](std::uint32_t) { visit(p); });
         if (block < whole_blocks && interrupt != nullptr) interrupt->check();
     }
+    typename L::M finite = L::mask_all();
+    const auto all_finite = [&] {
+        for (int g = 0; g < kVectors; ++g) finite = L::mask_and(finite, L::finite(p[g].x, p[g].y));
+    };
     const std::uint32_t left = common % kStepsPerBlock;
     play(block, left + (one_more ? 1U : 0U), [&](std::uint32_t s) {
-        if (s == left) {  // the point that only some orbits have
+        if (s == left) {   // the point that only some orbits have
+            all_finite();  // before the others are overwritten
             const Point<typename L::F> valid{L::splat(L::first(p[0].x)), L::splat(L::first(p[0].y))};
             for (int g = 0; g < kVectors; ++g) {
                 const std::uint32_t lane0 = first_orbit + static_cast<std::uint32_t>(g * L::kWidth);
@@ -199,8 +204,7 @@ ONEPFRAC_FN bool walk_group(const Chooser& chooser, const System& system, const 
         visit(p);
     });
 
-    typename L::M finite = L::mask_all();
-    for (int g = 0; g < kVectors; ++g) finite = L::mask_and(finite, L::finite(p[g].x, p[g].y));
+    all_finite();
     return L::all(finite);
 }
 
