@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from programs import run
 from promises.tally import tried
 from torch.utils.data import DataLoader, IterableDataset
 
@@ -163,21 +164,6 @@ def test_a_call_on_another_thread_goes_on_while_ctrl_c_reaches_the_main_one() ->
 
 
 # --- workers of a loader, forks
-
-
-def run(code: str, timeout: float = 120, **environment: str) -> str:
-    """Run a program of its own and return what it printed."""
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        env={**os.environ, **environment},
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "terminate called" not in done.stderr
-    return done.stdout.strip()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
@@ -349,7 +335,7 @@ class Counted(IterableDataset[int]):
 
 
 @pytest.mark.parametrize("start", ["fork", "spawn"])
-def test_a_loaders_workers_render_with_one_thread_each(start: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loaders_workers_render_with_one_thread_each(start: str) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(4)
     try:

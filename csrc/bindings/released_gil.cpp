@@ -4,6 +4,8 @@
 #include <pybind11/pybind11.h>
 #include <unistd.h>
 
+#include <memory>
+
 namespace py = pybind11;
 
 namespace onepfrac {

@@ -115,6 +115,10 @@ def render(
     ------
     TypeError, ValueError
         Naming the argument, its value and what is legal. Also where a system's orbits run away to infinity.
+    MemoryError
+        If the CPU has no room for the pictures.
+    KeyboardInterrupt
+        On Ctrl-C, or whatever a signal's handler raises, within a tenth of a second; ``out`` is then written in part.
 
     References
     ----------

@@ -99,7 +99,8 @@ class Stream(IterableDataset[Batch]):
         ``"fixed"``: each image is the same for ever. ``"fresh"``: every sample is drawn anew, for instance by a new
         chaos game with a new texture.
     threads
-        Threads that render on the CPU; None asks ``torch.get_num_threads()`` (1 in a loader's workers).
+        Threads that render on the CPU; None asks ``torch.get_num_threads()`` (1 in a loader's workers), or fewer where
+        the process may use fewer CPUs.
     dtype
         torch.float32 (None), float16, bfloat16, or uint8 for raw grays.
     channels
