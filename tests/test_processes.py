@@ -174,10 +174,15 @@ def test_a_worker_that_a_signal_ends_is_an_error_and_no_wait_without_end(number:
     next(iterator)
     children = multiprocessing.active_children()
     assert len(children) == 2
-    assert children[0].pid is not None
+    pid = children[0].pid
+    assert pid is not None
+
+    def end_one_and_go_on(batches: Iterator[object]) -> None:
+        os.kill(pid, number)  # torch's handler of SIGCHLD may raise on this very line
+        list(batches)
+
     with pytest.raises((RuntimeError, KeyboardInterrupt)):
-        os.kill(children[0].pid, number)  # torch's handler of SIGCHLD may raise on this very line
-        list(iterator)
+        end_one_and_go_on(iterator)
     del iterator, loader
     for child in children:
         child.join(30)
