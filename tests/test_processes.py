@@ -170,9 +170,10 @@ def test_a_call_on_another_thread_goes_on_while_ctrl_c_reaches_the_main_one() ->
 def test_a_worker_that_a_signal_ends_is_an_error_and_no_wait_without_end(number: signal.Signals) -> None:
     recipe = onepfrac.OnePFrac(num_classes=4, points=2_000_000, canvas=64)
     loader = DataLoader(recipe.stream(batch_size=16, size=32, augment=None, cache=0), batch_size=None, num_workers=2)
+    others = set(multiprocessing.active_children())
     iterator = iter(loader)
     next(iterator)
-    children = multiprocessing.active_children()
+    children = [child for child in multiprocessing.active_children() if child not in others]
     assert len(children) == 2
     pid = children[0].pid
     assert pid is not None
@@ -181,7 +182,8 @@ def test_a_worker_that_a_signal_ends_is_an_error_and_no_wait_without_end(number:
         os.kill(pid, number)  # torch's handler of SIGCHLD may raise on this very line
         list(batches)
 
-    with pytest.raises((RuntimeError, KeyboardInterrupt)):
+    # torch's own word; or, where the worker was handing over a batch, that of the socket (OSError, EOFError).
+    with pytest.raises((RuntimeError, OSError, EOFError, KeyboardInterrupt)):
         end_one_and_go_on(iterator)
     del iterator, loader
     for child in children:

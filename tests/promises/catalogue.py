@@ -1,0 +1,9 @@
+"""All promises, by topic, in the order of docs/reliability.md."""
+
+from __future__ import annotations
+
+from promises.promise import Promise
+
+__all__ = ["TOPICS"]
+
+TOPICS: dict[str, list[Promise]] = {}

@@ -1,0 +1,108 @@
+"""Writes docs/reliability.md: each promise, its tests, how many cases they tried, and what broken builds showed.
+
+    pytest --tally build/tally.jsonl                                   # --nightly for the numbers at length
+    PYTHONPATH=tests python -m promises.broken_builds --results build/broken.jsonl
+    PYTHONPATH=tests python -m promises.report --tally build/tally.jsonl --broken build/broken.jsonl
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from pathlib import Path
+
+from promises.catalogue import TOPICS
+from promises.promise import Break, Promise
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "reliability.md"
+
+HEAD = """# Reliability
+
+What this library promises about hostile input, faults and load. Every promise names the tests that show it, how many cases
+they tried when this page was written, what came of them, and how many deliberate changes of the code (broken builds) those
+tests were seen to notice. The promises and the changes are data in [tests/promises](../tests/promises).
+
+```bash
+.ci/nightly                                                        # everything at length, one command; makes this page
+PYTHONPATH=tests python -m promises.broken_builds                  # the changes, one after the other
+```
+
+The bounds of memory, the formats of files and what a new version does with old files: [versions](versions.md).
+"""
+
+
+def read(paths: list[Path]) -> list[dict[str, object]]:
+    """Return the lines of files of JSON lines."""
+    return [json.loads(line) for path in paths for line in path.read_text().splitlines()]
+
+
+class Tally:
+    """Outcomes and numbers of cases by test; of several runs of a parameter the one with most cases counts."""
+
+    def __init__(self, lines: list[dict[str, object]]) -> None:
+        best: dict[str, tuple[int, str]] = {}
+        for line in lines:
+            name, cases, outcome = str(line["test"]), int(str(line["cases"])), str(line["outcome"])
+            known = best.get(name)
+            if known is None or outcome == "failed" or (known[1] != "failed" and self._rank(cases, outcome) > self._rank(*known)):
+                best[name] = cases, outcome
+        self._of: dict[str, list[tuple[int, str]]] = defaultdict(list)
+        for name, result in best.items():
+            self._of[name.partition("[")[0]].append(result)
+
+    @staticmethod
+    def _rank(cases: int, outcome: str) -> tuple[bool, int]:
+        return outcome == "passed", cases
+
+    def of(self, test: str) -> tuple[int, str]:
+        """Return how many cases of a test were tried, and ``passed``, ``failed``, ``skipped`` or ``not run``."""
+        results = self._of.get(test, [])
+        cases = sum(cases for cases, outcome in results if outcome != "skipped")
+        outcomes = {outcome for _, outcome in results}
+        return cases, next((one for one in ("failed", "passed", "skipped") if one in outcomes), "not run")
+
+
+def key_of(change: Break) -> tuple[str, str, str]:
+    """Return what names a change in the results of broken builds."""
+    return change.file, change.old, change.new
+
+
+def rows(promise: Promise, tally: Tally, noticed: dict[tuple[str, str, str], bool]) -> str:
+    """Return the row of a promise."""
+    tests, cases, outcomes = [], [], []
+    for test in promise.tests:
+        file, _, name = test.partition("::")
+        number, outcome = tally.of(test)
+        tests.append(f"[{name.removeprefix('test_').replace('_', ' ')}](../{file})")
+        cases.append(f"{number:,}".replace(",", " "))
+        outcomes.append(outcome)
+    tried = [noticed[key_of(change)] for change in promise.breaks if key_of(change) in noticed]
+    broken = f"{sum(tried)} of {len(promise.breaks)}" if promise.breaks else "none possible here"
+    return f"| {promise.text} | {'<br>'.join(tests)} | {'<br>'.join(cases)} | {'<br>'.join(outcomes)} | {broken} |"
+
+
+def page(tally: Tally, noticed: dict[tuple[str, str, str], bool]) -> str:
+    """Return the text of docs/reliability.md."""
+    parts = [HEAD]
+    for topic, promises in TOPICS.items():
+        parts.append(f"\n## {topic}\n\n| promise | shown by | cases | outcome | changes noticed |\n|---|---|---:|---|---:|\n")
+        parts.append("\n".join(rows(promise, tally, noticed) for promise in promises) + "\n")
+    return "".join(parts)
+
+
+def main() -> None:
+    """Write the page."""
+    parser = argparse.ArgumentParser(prog="python -m promises.report", description=__doc__.partition("\n")[0])
+    parser.add_argument("--tally", type=Path, action="append", default=[], help="what pytest --tally wrote; any number")
+    parser.add_argument("--broken", type=Path, action="append", default=[], help="what broken_builds --results wrote")
+    arguments = parser.parse_args()
+    noticed: dict[tuple[str, str, str], bool] = {}
+    for line in read(arguments.broken):  # what was tried last counts
+        noticed[str(line["file"]), str(line["old"]), str(line["new"])] = bool(line["noticed"])
+    PAGE.write_text(page(Tally(read(arguments.tally)), noticed))
+
+
+if __name__ == "__main__":
+    main()
