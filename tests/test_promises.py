@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from promises.catalogue import TOPICS
 from promises.promise import Break, Promise
-from promises.report import PAGE
 
 ROOT = Path(__file__).resolve().parent.parent
 PROMISES = [promise for promises in TOPICS.values() for promise in promises]
@@ -17,7 +16,7 @@ BREAKS = [change for promise in PROMISES for change in promise.breaks]
 
 
 @cache
-def tests_in(file: str) -> frozenset[str]:
+def functions_of(file: str) -> frozenset[str]:
     tree = ast.parse((ROOT / file).read_text())
     return frozenset(node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
 
@@ -26,7 +25,7 @@ def tests_in(file: str) -> frozenset[str]:
 def test_every_promise_names_tests_that_exist_and_a_broken_build_for_each(promise: Promise) -> None:
     for test in promise.tests:
         file, _, name = test.partition("::")
-        assert name in tests_in(file), test
+        assert name in functions_of(file), test
     if promise.breaks:
         covered = {test for change in promise.breaks for test in change.tests or promise.tests}
         assert covered == set(promise.tests)

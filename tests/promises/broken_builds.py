@@ -63,7 +63,9 @@ class Copy:
         file = self.folder / change.file
         text = file.read_text()
         if text.count(change.old) != 1:
-            raise SystemExit(f"{change.file} must hold this once, and does {text.count(change.old)} times: {change.old}")
+            raise SystemExit(
+                f"{change.file} must hold this once, and does {text.count(change.old)} times: {change.old}"
+            )
         file.write_text(text.replace(change.old, change.new))
         if change.file.startswith(("csrc/", "setup.py", "build_support/")):
             self._built.add(change.file)

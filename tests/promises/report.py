@@ -1,8 +1,8 @@
 """Writes docs/reliability.md: each promise, its tests, how many cases they tried, and what broken builds showed.
 
-    pytest --tally build/tally.jsonl                                   # --nightly for the numbers at length
-    PYTHONPATH=tests python -m promises.broken_builds --results build/broken.jsonl
-    PYTHONPATH=tests python -m promises.report --tally build/tally.jsonl --broken build/broken.jsonl
+pytest --tally build/tally.jsonl                                   # --nightly for the numbers at length
+PYTHONPATH=tests python -m promises.broken_builds --results build/broken.jsonl
+PYTHONPATH=tests python -m promises.report --tally build/tally.jsonl --broken build/broken.jsonl
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ PAGE = ROOT / "docs" / "reliability.md"
 
 HEAD = """# Reliability
 
-What this library promises about hostile input, faults and load. Every promise names the tests that show it, how many cases
-they tried when this page was written, what came of them, and how many deliberate changes of the code (broken builds) those
-tests were seen to notice. The promises and the changes are data in [tests/promises](../tests/promises).
+What this library promises about hostile input, faults and load. Every promise names the tests that show it, how many
+cases they tried when this page was written, what came of them, and how many deliberate changes of the code (broken
+builds) those tests were seen to notice. The promises and the changes are data in [tests/promises](../tests/promises).
 
 ```bash
 .ci/nightly                                                        # everything at length, one command; makes this page
@@ -46,7 +46,11 @@ class Tally:
         for line in lines:
             name, cases, outcome = str(line["test"]), int(str(line["cases"])), str(line["outcome"])
             known = best.get(name)
-            if known is None or outcome == "failed" or (known[1] != "failed" and self._rank(cases, outcome) > self._rank(*known)):
+            if (
+                known is None
+                or outcome == "failed"
+                or (known[1] != "failed" and self._rank(cases, outcome) > self._rank(*known))
+            ):
                 best[name] = cases, outcome
         self._of: dict[str, list[tuple[int, str]]] = defaultdict(list)
         for name, result in best.items():
@@ -87,7 +91,9 @@ def page(tally: Tally, noticed: dict[tuple[str, str, str], bool]) -> str:
     """Return the text of docs/reliability.md."""
     parts = [HEAD]
     for topic, promises in TOPICS.items():
-        parts.append(f"\n## {topic}\n\n| promise | shown by | cases | outcome | changes noticed |\n|---|---|---:|---|---:|\n")
+        parts.append(
+            f"\n## {topic}\n\n| promise | shown by | cases | outcome | changes noticed |\n|---|---|---:|---|---:|\n"
+        )
         parts.append("\n".join(rows(promise, tally, noticed) for promise in promises) + "\n")
     return "".join(parts)
 
