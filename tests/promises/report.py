@@ -39,26 +39,22 @@ def read(paths: list[Path]) -> list[dict[str, object]]:
 
 
 class Tally:
-    """Outcomes and numbers of cases by test; of several runs of a parameter the one with most cases counts."""
+    """Outcomes and numbers of cases by test; of several runs a failure counts, else the one with most cases."""
 
     def __init__(self, lines: list[dict[str, object]]) -> None:
         best: dict[str, tuple[int, str]] = {}
         for line in lines:
             name, cases, outcome = str(line["test"]), int(str(line["cases"])), str(line["outcome"])
             known = best.get(name)
-            if (
-                known is None
-                or outcome == "failed"
-                or (known[1] != "failed" and self._rank(cases, outcome) > self._rank(*known))
-            ):
+            if known is None or self._rank(cases, outcome) > self._rank(*known):
                 best[name] = cases, outcome
         self._of: dict[str, list[tuple[int, str]]] = defaultdict(list)
         for name, result in best.items():
             self._of[name.partition("[")[0]].append(result)
 
     @staticmethod
-    def _rank(cases: int, outcome: str) -> tuple[bool, int]:
-        return outcome == "passed", cases
+    def _rank(cases: int, outcome: str) -> tuple[int, int]:
+        return ("skipped", "passed", "failed").index(outcome), cases
 
     def of(self, test: str) -> tuple[int, str]:
         """Return how many cases of a test were tried, and ``passed``, ``failed``, ``skipped`` or ``not run``."""
