@@ -93,7 +93,7 @@ def test_the_lock_pins_and_hashes_every_line_and_names_no_place_it_came_from() -
     assert {name for name in PYTHONS if not any(one.installed_on(name) for one in LOCKED)} == set()
 
 
-def test_the_lock_names_all_versions_that_this_project_names_for_building() -> None:
+def test_the_command_that_makes_the_lock_reads_what_building_needs() -> None:
     made = load("lock")
     assert made.build_requirements(TEXT) == PROJECT["build-system"]["requires"]
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from promises import soak, supply
 from promises.promise import Promise
 
 __all__ = ["TOPICS"]
 
-TOPICS: dict[str, list[Promise]] = {}
+TOPICS: dict[str, list[Promise]] = {
+    "Long runs": soak.PROMISES,
+    "Supply chain": supply.PROMISES,
+}
