@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from promises import soak, supply
+from promises import memory, processes, soak, supply
 from promises.promise import Promise
 
 __all__ = ["TOPICS"]
 
 TOPICS: dict[str, list[Promise]] = {
+    "Processes": processes.PROMISES,
+    "Memory": memory.PROMISES,
     "Long runs": soak.PROMISES,
     "Supply chain": supply.PROMISES,
 }
