@@ -87,7 +87,7 @@ PROMISES = [
             Break(
                 "python/onepfrac/train/weights.py",
                 r'"weights of onepfrac (\w+), format 1"',
-                r'"weights of onepfrac (\w+), format \\d+"',
+                r'"weights of onepfrac (\w+), format \d+"',
                 (NEXT,),
             ),
         ),
