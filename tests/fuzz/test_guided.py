@@ -11,13 +11,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from fuzz.guided import COUNTERS, TARGETS, build
 from promises.tally import tried
+
+from fuzz.guided import COUNTERS, TARGETS, build
 
 TESTS = Path(__file__).resolve().parent.parent
 
 pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("atheris") is None, reason='needs atheris: pip install "onepfrac[fuzz]"'
+    importlib.util.find_spec("atheris") is None, reason='needs atheris: pip install "onepfrac[nightly]"'
 )
 
 
