@@ -80,6 +80,9 @@ class BuildExtension(build_ext):
         import pybind11
 
         werror = toolchain.switch("ONEPFRAC_WERROR", False)
+        sanitizers = toolchain.sanitizers()
+        sanitize = (f"-fsanitize={','.join(sanitizers)}",) if sanitizers else ()
+        debug = self.debug or bool(sanitizers)
         x86 = self.plat_name.endswith("x86_64")
         processors = self.parallel if isinstance(self.parallel, int) else len(os.sched_getaffinity(0))
         includes = [str(folder) for folder in (*self.include_dirs, pybind11.get_include())]
@@ -97,7 +100,8 @@ class BuildExtension(build_ext):
         common = [*defines, "-Icsrc"]
 
         def compilation(source: str) -> Compilation | None:
-            object_ = Path("build", f"objects-{self.plat_name}-{sys.implementation.cache_tag}", source + ".o")
+            kind = "-".join([self.plat_name, sys.implementation.cache_tag or "", *sanitizers])
+            object_ = Path("build", f"objects-{kind}", source + ".o")
             files = ["-MMD", "-MF", str(object_.with_suffix(".d")), "-c", source, "-o", str(object_)]
             if source.endswith(".cu"):
                 if nvcc is None:
@@ -111,7 +115,8 @@ class BuildExtension(build_ext):
             if simd is None:
                 return None
             compiler = getattr(self.compiler, "compiler_so_cxx", self.compiler.compiler_so)
-            flags = [*toolchain.CXX_FLAGS, *simd, "-g" if self.debug else "-g0", *(["-Werror"] if werror else [])]
+            flags = [*toolchain.CXX_FLAGS, *simd, "-g" if debug else "-g0", *(["-Werror"] if werror else [])]
+            flags += [*sanitize, *toolchain.SANITIZED_FLAGS] if sanitizers else []
             flags += [part for folder in includes for part in ("-isystem", folder)]
             flags += [f'-DONEPFRAC_CUDA_ARCHS_STRING="{archs}"']
             return Compilation(source, object_, (*compiler, *flags, *common, *files))
@@ -140,7 +145,11 @@ class BuildExtension(build_ext):
                 target,
                 libraries=list(toolchain.CUDART_LIBRARIES) if nvcc else ["pthread"],
                 library_dirs=[str(library_dir)] if library_dir else [],
-                extra_postargs=["-Wl,--as-needed,--exclude-libs,ALL", *([] if self.debug else ["-Wl,--strip-debug"])],
+                extra_postargs=[
+                    *sanitize,
+                    "-Wl,--as-needed,--exclude-libs,ALL",
+                    *([] if debug else ["-Wl,--strip-debug"]),
+                ],
                 build_temp=self.build_temp,
                 target_lang="c++",
             )

@@ -1,10 +1,12 @@
 """Which compilers the build uses, and with which flags.
 
-Three environment variables steer the build; a value that is not listed here is an error.
+Four environment variables steer the build; a value that is not listed here is an error.
 
 ``ONEPFRAC_CUDA``        ``1`` (default) builds the CUDA kernels, ``0`` leaves them out.
 ``ONEPFRAC_CUDA_ARCHS``  architectures such as ``90`` or ``80,90+PTX``: machine code for each, PTX where asked for.
 ``ONEPFRAC_WERROR``      ``1`` turns warnings into errors, ``0`` (default) does not.
+``ONEPFRAC_SANITIZE``    ``address``, ``undefined``, ``address,undefined`` or ``thread`` compiles the C++ with these
+                         sanitizers, whose library the process must load first (.ci/sanitize does).
 """
 
 from __future__ import annotations
@@ -47,6 +49,8 @@ X86_FLAGS = {
     "_avx2.cpp": ("-mavx2", "-mfma", "-mbmi2"),
     "_avx512.cpp": ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mbmi2"),
 }
+# Enough speed for the tests; -g and frame pointers so that reports name lines.
+SANITIZED_FLAGS = ("-O1", "-g", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all")
 CUDART_LIBRARIES = ("cudart_static", "dl", "rt", "pthread")
 
 
@@ -56,6 +60,17 @@ def switch(name: str, default: bool, environ: Mapping[str, str] = os.environ) ->
     if value not in ("", "0", "1"):
         raise ValueError(f"{name}={value!r}: must be 0 or 1")
     return default if value == "" else value == "1"
+
+
+def sanitizers(environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+    """Read ONEPFRAC_SANITIZE; empty where it is unset or empty. Raises ValueError for what cannot be combined."""
+    value = environ.get("ONEPFRAC_SANITIZE", "").strip()
+    names = tuple(sorted({name.strip() for name in value.split(",")})) if value else ()
+    if names not in ((), ("address",), ("undefined",), ("address", "undefined"), ("thread",)):
+        raise ValueError(
+            f"ONEPFRAC_SANITIZE={value!r}: must be address, undefined, address,undefined or thread, or empty"
+        )
+    return names
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,20 @@ def test_the_installed_version_is_the_one_in_the_source() -> None:
     assert importlib.metadata.version("onepfrac") == onepfrac.__version__
 
 
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [("", ()), ("thread", ("thread",)), (" undefined, address ", ("address", "undefined")), ("address", ("address",))],
+)
+def test_sanitizers_are_named_in_any_order(text: str, names: tuple[str, ...]) -> None:
+    assert toolchain.sanitizers({"ONEPFRAC_SANITIZE": text}) == names
+
+
+@pytest.mark.parametrize("text", ["1", "memory", "address,thread", "address,,undefined"])
+def test_sanitizers_that_cannot_be_had_are_refused_by_name(text: str) -> None:
+    with pytest.raises(ValueError, match=rf"ONEPFRAC_SANITIZE='{text}': must be address"):
+        toolchain.sanitizers({"ONEPFRAC_SANITIZE": text})
+
+
 @pytest.mark.parametrize(("text", "value"), [("", True), ("1", True), ("0", False), (" 0 ", False)])
 def test_a_switch_is_zero_or_one_and_defaults_when_empty(text: str, value: bool) -> None:
     assert toolchain.switch("ONEPFRAC_CUDA", True, {"ONEPFRAC_CUDA": text}) is value
