@@ -430,6 +430,33 @@ def test_a_step_that_fails_keeps_no_other_from_running_and_the_run_fails(
     assert nightly.main() == 0
 
 
+def test_the_nightly_environment_is_made_from_the_lock_and_again_only_when_that_has_changed(tmp_path: Path) -> None:
+    nightly = load("nightly")
+    nightly.LOCK = tmp_path / "some.lock"
+    nightly.LOCK.write_text("a==1\n")
+    commands: list[list[str]] = []
+    failing = [0]
+
+    def run(command: list[str], environment: dict[str, str], log: Path) -> int:
+        commands.append(command)
+        (tmp_path / "venv").mkdir(exist_ok=True)
+        return failing[0] if "--require-hashes" in command else 0
+
+    nightly.run = run
+    make = lambda: nightly.make_environment(tmp_path / "venv", {}, tmp_path / "log")  # noqa: E731
+    failing[0] = 1
+    assert make() == 1
+    assert len(commands) == 2
+    failing[0] = 0
+    assert make() == 0  # nothing is kept of what failed
+    assert [str(nightly.LOCK) in command for command in commands[2:]] == [False, True, False]
+    assert make() == 0
+    assert len(commands) == 5
+    nightly.LOCK.write_text("a==2\n")
+    assert make() == 0
+    assert len(commands) == 8
+
+
 FAKE_AUDIT = """
 import json, os, re, sys
 service = next(word.partition("=")[2] for word in sys.argv if word.startswith("--vulnerability-service"))

@@ -21,6 +21,7 @@ SECURITY = T + "security_names_tests_and_calls_that_exist"
 STEPS = T + "every_step_of_the_nightly_run_starts_a_program_that_is_there"
 LISTS = T + "the_nightly_run_lists_its_steps_and_says_which_there_are"
 FAILS = T + "a_step_that_fails_keeps_no_other_from_running_and_the_run_fails"
+MADE = T + "the_nightly_environment_is_made_from_the_lock_and_again_only_when_that_has_changed"
 AUDIT = T + "the_audit_asks_for_every_version_and_passes_only_where_all_are_known_to_be_sound"
 
 PROMISES = [
@@ -107,8 +108,9 @@ PROMISES = [
     ),
     Promise(
         "The nightly run is one command, whose steps run whatever becomes of the others, and which fails if one does.",
-        (STEPS, LISTS, FAILS),
+        (STEPS, LISTS, FAILS, MADE),
         (
+            Break(".ci/nightly", "stamp.read_text() == digest", "stamp.read_text()", (MADE,)),
             Break(".ci/nightly", '"{python}", ".ci/audit"', '"{python}", ".ci/audits"', (STEPS,)),
             Break(".ci/nightly", "{step.name:14} {step.about}", "{step.about}", (LISTS,)),
             Break(
