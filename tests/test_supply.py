@@ -169,6 +169,16 @@ def test_the_changelog_has_the_package_s_version_as_its_newest_and_keeps_the_for
     assert re.fullmatch(r"\d+\.\d+\.\d+", onepfrac.__version__)
 
 
+def test_what_the_package_deprecates_is_told_in_the_changelog() -> None:
+    package = sorted((ROOT / "python" / "onepfrac").rglob("*.py"))
+    warning = re.compile(r"\b(Pending)?DeprecationWarning\b|\bFutureWarning\b")
+    deprecating = [file.name for file in package if warning.search(file.read_text())]
+    told = "### Deprecated" in (ROOT / "CHANGELOG.md").read_text()
+    none = "Nothing is deprecated at present." in (ROOT / "docs" / "versions.md").read_text().replace("\n", " ")
+    assert (bool(deprecating), bool(deprecating)) == (told, not none), deprecating
+    tried(len(package))
+
+
 def number_in(kind: str) -> int:
     """Return the number of the format in the kind of a checkpoint or of weights."""
     return int(kind.rpartition(" ")[2])

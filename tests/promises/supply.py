@@ -13,6 +13,7 @@ PINS = T + "the_lock_pins_and_hashes_every_line_and_names_no_place_it_came_from"
 SDIST = T + "the_source_distribution_holds_every_file_that_the_tests_need"
 LICENCE = T + "the_licence_stands_in_sdist_project_and_installed_package"
 CHANGELOG = T + "the_changelog_has_the_package_s_version_as_its_newest_and_keeps_the_form"
+DEPRECATES = T + "what_the_package_deprecates_is_told_in_the_changelog"
 TABLE = T + "the_table_of_formats_says_what_the_code_writes"
 ROWS = T + "the_table_of_formats_has_a_reader_of_another_version_for_every_row"
 NEXT = T + "a_file_of_the_next_format_version_is_refused_by_its_reader"
@@ -57,11 +58,18 @@ PROMISES = [
         ),
     ),
     Promise(
-        "The changelog keeps its form and begins with the package's version.",
-        (CHANGELOG,),
+        "The changelog keeps its form, begins with the package's version and tells what is deprecated.",
+        (CHANGELOG, DEPRECATES),
         (
-            Break("python/onepfrac/_version.py", '"0.1.0"', '"0.1.1"'),
-            Break("CHANGELOG.md", "## [Unreleased]", "## Unreleased"),
+            Break("python/onepfrac/_version.py", '"0.1.0"', '"0.1.1"', (CHANGELOG,)),
+            Break("CHANGELOG.md", "## [Unreleased]", "## Unreleased", (CHANGELOG,)),
+            Break(
+                "python/onepfrac/train/options.py",
+                "    arguments: dict[str, Any] = {}\n    for pair in pairs:\n",
+                "    import warnings\n\n    warnings.warn('give a dict', DeprecationWarning, stacklevel=2)\n"
+                "    arguments: dict[str, Any] = {}\n    for pair in pairs:\n",
+                (DEPRECATES,),
+            ),
         ),
     ),
     Promise(
