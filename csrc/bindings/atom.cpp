@@ -4,6 +4,7 @@
 #include <pybind11/pybind11.h>
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
 #include <sstream>
 #include <vector>
@@ -23,7 +24,7 @@ namespace onepfrac {
 namespace {
 
 template <class T>
-using Array = py::array_t<T, py::array::c_style>;
+using Array = PlainArray<T>;
 
 constexpr float kMaxCoefficient = 100.0F, kMaxLineWidth = 100.0F, kMaxRadius = 4096.0F, kMaxOval = 64.0F,
                 kMaxCentre = 16384.0F;
@@ -69,43 +70,48 @@ Array<std::uint32_t> pack_atoms(const Array<std::uint64_t>& keys, const Array<st
                     .oval = {size[3], size[4]},
                     .centre = {size[5], size[6]}};
         check_atom(atoms[i], i);
+        if (i % kItemsBetweenSignals == kItemsBetweenSignals - 1) answer_signals();
     }
     return packed;
 }
 
 struct AtomRequest {
-    ArrayView atoms, out;
+    ArrayView out;
+    ControlWords<Atom> atoms;
     AtomJob job;
 };
 
 // atoms (B, kAtomWords) 32-bit integers, out (B, 1, size, size) uint8
 AtomRequest make_request(const py::object& atoms, const py::object& out, int max_vertices) {
-    AtomRequest r{view_of(atoms, "atoms"), view_of(out, "out"), {}};
-    require((r.atoms.kind == ArrayView::Kind::kUnsigned || r.atoms.kind == ArrayView::Kind::kSigned) &&
-                r.atoms.bits == 32 && r.atoms.shape.size() == 2 && r.atoms.shape[1] == kAtomWords &&
-                r.atoms.contiguous(),
+    const ArrayView given = view_of(atoms, "atoms");
+    AtomRequest r{view_of(out, "out"), {}, {}};
+    require((given.kind == ArrayView::Kind::kUnsigned || given.kind == ArrayView::Kind::kSigned) && given.bits == 32 &&
+                given.shape.size() == 2 && given.shape[1] == kAtomWords && given.contiguous(),
             "atoms must be what pack_atoms returns");
     require(r.out.shape.size() == 4 && r.out.shape[1] == 1 && r.out.shape[2] == r.out.shape[3],
             "out must have shape (B, 1, size, size)");
     require(r.out.kind == ArrayView::Kind::kUnsigned && r.out.bits == 8, "out must be uint8");
     require(r.out.contiguous(), "out must be contiguous");
     require(!r.out.read_only, "out must be writable");
-    const std::int64_t batch = r.atoms.shape[0], size = r.out.shape[2];
+    const std::int64_t batch = given.shape[0], size = r.out.shape[2];
     require(r.out.shape[0] == batch, "out must have as many images as there are atoms");
     require(batch <= std::numeric_limits<std::int32_t>::max(), "the batch is too large");
     require(size >= 8 && size <= 4096, "size must be 8 to 4096");
     require(max_vertices >= 3 && max_vertices <= kMaxAtomVertices, "max_vertices must be 3 to 2048");
-    require_same_device(r.atoms, r.out, "atoms");
-    r.job = {.atoms = static_cast<const Atom*>(r.atoms.data),
+    require_kernels(r.out);
+    require_beside(given, r.out, "atoms");
+    r.atoms = ControlWords<Atom>(given);
+    r.job = {.atoms = r.atoms.data(),
              .batch = batch,
              .max_vertices = max_vertices,
              .size = static_cast<int>(size),
              .out = static_cast<std::uint8_t*>(r.out.data)};
-    if (!r.atoms.cuda) {
-        for (std::int64_t i = 0; i < batch; ++i) {
-            check_atom(r.job.atoms[i], i);
-            require(r.job.atoms[i].vertices <= max_vertices, "no atom may have more than max_vertices vertices");
+    for (std::int64_t i = 0; !r.out.cuda && i < batch; ++i) {
+        check_atom(r.job.atoms[i], i);
+        if (r.job.atoms[i].vertices > max_vertices) {
+            throw py::value_error("atom " + std::to_string(i) + " must have at most max_vertices vertices");
         }
+        if (i % kItemsBetweenSignals == kItemsBetweenSignals - 1) answer_signals();
     }
     return r;
 }
@@ -113,14 +119,13 @@ AtomRequest make_request(const py::object& atoms, const py::object& out, int max
 void draw_atoms(const py::object& atoms, const py::object& out, int max_vertices, int threads, const std::string& simd,
                 std::uintptr_t stream) {
     const AtomRequest r = make_request(atoms, out, max_vertices);
-    require(threads >= 1, "threads must be 1 or more");
+    require_threads(threads);
     ReleasedGil released;
     if (r.out.cuda) {
 #if defined(ONEPFRAC_CUDA)
         draw_atoms_cuda(r.job, r.out.device, stream);
 #else
-        static_cast<void>(stream);
-        throw std::runtime_error("this build has no CUDA kernels (ONEPFRAC_CUDA=0)");
+        static_cast<void>(stream);  // require_kernels refused
 #endif
     } else {
         draw_atoms_cpu(r.job, threads, simd, released.interrupt());
@@ -131,7 +136,7 @@ void draw_atoms_on_host_block(const py::object& atoms, const py::object& out, in
                               bool reverse) {
     const AtomRequest r = make_request(atoms, out, max_vertices);
     require(!r.out.cuda, "out must be on the CPU");
-    require(threads >= 1, "threads must be 1 or more");
+    require_threads(threads);
     ReleasedGil released;
     draw_atoms_host_block(r.job, threads, reverse);
 }
@@ -140,7 +145,8 @@ void draw_atoms_on_host_block(const py::object& atoms, const py::object& out, in
 std::pair<Array<float>, Array<std::uint8_t>> atom_polylines(const Array<std::uint32_t>& atoms, std::int64_t number) {
     require(atoms.ndim() == 2 && atoms.shape(1) == kAtomWords, "atoms must be what pack_atoms returns");
     require(number >= 0 && number < atoms.shape(0), "number must be 0 or more and below the number of atoms");
-    const Atom& atom = reinterpret_cast<const Atom*>(atoms.data())[number];
+    Atom atom{};  // a copy, which no other thread changes
+    std::memcpy(&atom, atoms.data() + number * kAtomWords, sizeof atom);
     check_atom(atom, number);
     const IeeeArithmetic ieee;
     const int vertices = atom.vertices;
@@ -156,6 +162,7 @@ std::pair<Array<float>, Array<std::uint8_t>> atom_polylines(const Array<std::uin
     const RoundKeys<ScalarLanes> keys(atom.key);
     float* out = places.mutable_data();
     for (int line = 0; line < atom.lines; ++line) {
+        answer_signals();
         grays.mutable_data()[line] = atom_gray(keys, line);
         for (int v = 0; v < vertices; ++v) {
             const auto block =

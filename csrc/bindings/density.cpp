@@ -18,7 +18,8 @@ namespace {
 
 // systems (B, kSystemWords), out (B, 1, size, size) int32 for hits or uint8 for grades
 struct DensityRequest {
-    ArrayView systems, out;
+    ArrayView out;
+    ControlWords<System> systems;
     RenderJob job;
     bool graded;
 
@@ -34,17 +35,19 @@ struct DensityRequest {
 
 DensityRequest make_request(const py::object& systems, const py::object& out, int num_maps, std::int64_t points,
                             int pad, int brush) {
-    DensityRequest r{view_of(systems, "systems"), view_of(out, "out"), {}, false};
+    const ArrayView given = view_of(systems, "systems");
+    DensityRequest r{view_of(out, "out"), {}, {}, false};
     const bool hits = r.out.kind == ArrayView::Kind::kSigned && r.out.bits == 32;
     r.graded = r.out.kind == ArrayView::Kind::kUnsigned && r.out.bits == 8;
     require(hits || r.graded, "out must be int32 for hits or uint8 for grades, got " + r.out.dtype_name());
     require(r.out.shape.size() == 4 && r.out.shape[1] == 1 && r.out.shape[2] == r.out.shape[3] && r.out.contiguous(),
             "out must be contiguous, of shape (B, 1, size, size)");
     require(!r.out.read_only, "out must be writable");
-    require_same_device(r.systems, r.out, "systems");
-    r.job = make_render_job(r.systems, r.out.shape[0], num_maps, points, static_cast<int>(r.out.shape[2]), pad, brush,
-                            PixelType::kBits);
-    require(r.job.batch == r.systems.shape[0], "out must hold one picture a system");
+    require_kernels(r.out);
+    r.systems = systems_of(given);
+    require_beside(given, r.out, "systems");
+    r.job = make_render_job(r.systems, r.out.shape[0], num_maps, points, r.out.shape[2], pad, brush, PixelType::kBits);
+    require(r.job.batch == given.shape[0], "out must hold one picture a system");
     require(r.job.brush != Brush::kPatch, "brush must not be patch, whose texture belongs to bits");
     return r;
 }
@@ -52,14 +55,13 @@ DensityRequest make_request(const py::object& systems, const py::object& out, in
 void density(const py::object& systems, const py::object& out, int num_maps, std::int64_t points, int pad, int brush,
              int threads, const std::string& simd, std::uintptr_t stream) {
     const DensityRequest r = make_request(systems, out, num_maps, points, pad, brush);
-    require(threads >= 1, "threads must be 1 or more");
+    require_threads(threads);
     ReleasedGil released;
     if (r.out.cuda) {
 #if defined(ONEPFRAC_CUDA)
         density_cuda(r.block(r.job.size), r.job.batch, r.out.device, stream);
 #else
-        static_cast<void>(stream);
-        throw std::runtime_error("this build has no CUDA kernels (ONEPFRAC_CUDA=0)");
+        static_cast<void>(stream);  // require_kernels refused
 #endif
     } else {
         density_cpu(r.job, r.hits(), r.grades(), threads, simd, released.interrupt());
@@ -70,7 +72,8 @@ void density_on_host_block(const py::object& systems, const py::object& out, int
                            int brush, int threads, int band_rows, bool reverse) {
     const DensityRequest r = make_request(systems, out, num_maps, points, pad, brush);
     require(!r.out.cuda, "out must be on the CPU");
-    require(threads >= 1 && band_rows >= 1, "threads and band_rows must be 1 or more");
+    require_threads(threads);
+    require_band(band_rows);
     ReleasedGil released;
     density_host_block(r.block(band_rows), r.job.batch, threads, reverse);
 }

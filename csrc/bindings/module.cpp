@@ -3,6 +3,7 @@
 #include <pybind11/pybind11.h>
 
 #include "../chaos_game.h"
+#include "array_view.h"
 
 namespace onepfrac {
 void bind_noise(pybind11::module_& module);
@@ -17,7 +18,10 @@ void bind_scene(pybind11::module_& module);
 
 PYBIND11_MODULE(_C, module) {
     module.doc() =
-        "The core of onepfrac. Arguments are checked here again, but the messages for people are the package's.";
+        "The core of onepfrac. Arguments are checked here again, but the messages for people are the package's. Words "
+        "on\n"
+        "a GPU (systems, shots, atoms, scenes, numbers of canvases) are not looked at: they must be what the package\n"
+        "packed, unchanged until the work is done.";
     module.attr("FORMAT_VERSION") = onepfrac::kFormatVersion;
     module.attr("ORBITS") = onepfrac::kOrbits;
     module.attr("BURN_IN") = onepfrac::kBurnIn;
@@ -27,6 +31,12 @@ PYBIND11_MODULE(_C, module) {
 #else
     module.attr("CUDA_ARCHS") = "";
 #endif
+    module.def(
+        "checked_dlpack",
+        [](const pybind11::object& array, const std::string& name, std::int64_t stream) {
+            return onepfrac::checked_dlpack(array, name.c_str(), stream);
+        },
+        pybind11::arg("array"), pybind11::arg("name"), pybind11::arg("stream"));
     onepfrac::bind_noise(module);
     onepfrac::bind_atom(module);
     onepfrac::bind_density(module);

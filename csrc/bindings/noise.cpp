@@ -42,8 +42,9 @@ NoiseRequest make_noise(const py::object& base, const py::object& keys, int half
     require((r.keys.kind == ArrayView::Kind::kUnsigned || r.keys.kind == ArrayView::Kind::kSigned) &&
                 r.keys.bits == 64 && r.keys.shape.size() == 1 && r.keys.shape[0] == batch && r.keys.contiguous(),
             "keys must be contiguous 64-bit integers of shape (B,)");
-    require_same_device(r.base, r.out, "base");
-    require_same_device(r.keys, r.out, "keys");
+    require_kernels(r.out);
+    require_beside(r.base, r.out, "base");
+    require_beside(r.keys, r.out, "keys");
     require(half >= 0 && half <= kBrightest, "half must be 0 to " + std::to_string(kBrightest));
     if (!r.base.cuda) {
         const auto* values = static_cast<const std::int16_t*>(r.base.data);
@@ -63,14 +64,13 @@ NoiseRequest make_noise(const py::object& base, const py::object& keys, int half
 void draw_noise(const py::object& base, const py::object& keys, int half, const py::object& out, int threads,
                 const std::string& simd, std::uintptr_t stream) {
     const NoiseRequest r = make_noise(base, keys, half, out);
-    require(threads >= 1, "threads must be 1 or more");
+    require_threads(threads);
     ReleasedGil released;
     if (r.out.cuda) {
 #if defined(ONEPFRAC_CUDA)
         draw_noise_cuda(r.job, r.out.device, stream);
 #else
-        static_cast<void>(stream);
-        throw std::runtime_error("this build has no CUDA kernels (ONEPFRAC_CUDA=0)");
+        static_cast<void>(stream);  // require_kernels refused
 #endif
     } else {
         draw_noise_cpu(r.job, threads, simd, released.interrupt());
@@ -81,7 +81,8 @@ void draw_noise_on_host_block(const py::object& base, const py::object& keys, in
                               int threads, int band_rows, bool reverse) {
     NoiseRequest r = make_noise(base, keys, half, out);
     require(!r.out.cuda, "out must be on the CPU");
-    require(threads >= 1 && band_rows >= 1, "threads and band_rows must be 1 or more");
+    require_threads(threads);
+    require_band(band_rows);
     r.job.band_rows = band_rows;
     ReleasedGil released;
     draw_noise_host_block(r.job, threads, reverse);

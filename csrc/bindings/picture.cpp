@@ -5,7 +5,7 @@
 #include <pybind11/stl.h>
 
 #include <limits>
-#include <optional>
+#include <vector>
 
 #include "../cpu/executor.h"
 #include "../cuda/executor.h"
@@ -22,11 +22,13 @@ namespace onepfrac {
 namespace {
 
 template <class T>
-using Array = py::array_t<T, py::array::c_style>;
+using Array = PlainArray<T>;
 
+// A row of an array in memory of its own: another thread may change the array between its check and its use.
 template <class T>
-std::span<const T> row_of(const Array<T>& array, py::ssize_t row, py::ssize_t length) {
-    return {array.data() + row * length, static_cast<std::size_t>(length)};
+std::span<const T> row_of(const Array<T>& array, py::ssize_t row, py::ssize_t length, std::vector<T>& copy) {
+    copy.assign(array.data() + row * length, array.data() + (row + 1) * length);
+    return copy;
 }
 
 // views (B, 2, 3), steps and amounts (B, K), windows (B, G, 2, 3), erased (B, 4), keys (B,) -> (B, kShotWords)
@@ -45,12 +47,16 @@ Array<std::uint32_t> pack_shots(const Array<double>& views, const Array<std::int
     require(keys.ndim() == 1 && keys.shape(0) == batch, "keys must have shape (B,)");
     Array<std::uint32_t> packed({batch, py::ssize_t{kShotWords}});
     auto* shots = reinterpret_cast<Shot*>(packed.mutable_data());
+    std::vector<double> view, amount, window;
+    std::vector<std::int8_t> step;
+    std::vector<std::int32_t> rectangle;
     for (py::ssize_t i = 0; i < batch; ++i) {
-        const ShotParts parts{row_of(views, i, 6),
-                              row_of(steps, i, steps.shape(1)),
-                              row_of(amounts, i, steps.shape(1)),
-                              row_of(windows, i, 6 * windows.shape(1)),
-                              row_of(erased, i, 4),
+        if (i % kItemsBetweenSignals == kItemsBetweenSignals - 1) answer_signals();
+        const ShotParts parts{row_of(views, i, 6, view),
+                              row_of(steps, i, steps.shape(1), step),
+                              row_of(amounts, i, steps.shape(1), amount),
+                              row_of(windows, i, 6 * windows.shape(1), window),
+                              row_of(erased, i, 4, rectangle),
                               keys.data()[i]};
         try {
             shots[i] = pack_shot(parts, size);
@@ -61,25 +67,63 @@ Array<std::uint32_t> pack_shots(const Array<double>& views, const Array<std::int
     return packed;
 }
 
+// What the executors rely on, so that they neither read nor write beside their arrays and no sum overflows: pack_shots
+// makes no other words. `number` is the shot's, `size` the picture's.
+void check_shot(const Shot& shot, std::int64_t number, int size) {
+    const auto legal = [number](bool condition, const char* what) {
+        if (condition) return;
+        throw py::value_error("shots must be what pack_shots returns for this size: " + std::string(what) +
+                              " of shots[" + std::to_string(number) + "] is out of range");
+    };
+    const auto between = [](auto low, auto value, auto high) { return low <= value && value <= high; };  // not NaN
+    legal(between(0, shot.num_steps, kMaxSteps), "the number of steps");
+    legal(between(0, shot.num_windows, kMaxWindows), "the number of windows");
+    int windows = 0, sharpness = 0;
+    for (int s = 0; s < shot.num_steps; ++s) {
+        const Step step = shot.steps[s];
+        legal(between(1, static_cast<std::int32_t>(step), kLastStep), "a step");
+        windows += step == Step::kWindow ? 1 : 0;
+        sharpness += step == Step::kSharpness ? 1 : 0;
+        const float amount = shot.amounts[s];
+        const bool gray = step == Step::kWindow || step == Step::kSolarizeAdd;
+        const bool whole = gray || step == Step::kPosterize || step == Step::kSolarize;
+        const float most = gray ? 255.0F : step == Step::kPosterize ? 8.0F : step == Step::kSolarize ? 256.0F : 1e6F;
+        legal(between(whole ? 0.0F : -most, amount, most), "an amount");
+    }
+    legal(windows == shot.num_windows, "the number of windows");
+    legal(sharpness <= kMaxSharpness, "the number of sharpness steps");
+    for (int axis = 0; axis < 2; ++axis) {
+        const std::int32_t first = shot.erased[axis], length = shot.erased[2 + axis];
+        legal(between(0, first, size) && between(0, length, size - first), "the rectangle");
+        legal(between(1.0F, shot.footprint[axis], 1024.0F), "the footprint");
+    }
+    constexpr std::int64_t kFar = std::int64_t{1} << 61;  // three of these in a sum, and 64 bits hold it
+    const auto near = [&](const std::int64_t (&map)[6], const char* what) {
+        for (int i = 0; i < 6; ++i)
+            legal(i % 3 == 2 ? between(-kFar, map[i], kFar) : between(-kFar / size - 1, map[i], kFar / size + 1), what);
+    };
+    near(shot.view, "the view");
+    for (int g = 0; g < shot.num_windows; ++g) near(shot.windows[g], "a window");
+}
+
 // Shots, the film and what belongs to it, checked against each other.
 struct FilmRequest {
-    ArrayView shots, out, table, noise;
-    const Shot* packed;
+    ArrayView out, table, noise;
+    ControlWords<Shot> shots;
     Film film;
     std::int64_t batch;
 };
 
 FilmRequest make_film(const py::object& shots, const py::object& out, const py::object& table, const py::object& noise,
                       bool bilinear, bool channels_last) {
-    FilmRequest r{
-        view_of(shots, "shots"), view_of(out, "out"), view_of(table, "table"), view_of(noise, "noise"), nullptr, {}, 0};
-    require((r.shots.kind == ArrayView::Kind::kUnsigned || r.shots.kind == ArrayView::Kind::kSigned) &&
-                r.shots.bits == 32 && r.shots.shape.size() == 2 && r.shots.shape[1] == kShotWords &&
-                r.shots.contiguous(),
+    const ArrayView given = view_of(shots, "shots");
+    FilmRequest r{view_of(out, "out"), view_of(table, "table"), view_of(noise, "noise"), {}, {}, 0};
+    require((given.kind == ArrayView::Kind::kUnsigned || given.kind == ArrayView::Kind::kSigned) && given.bits == 32 &&
+                given.shape.size() == 2 && given.shape[1] == kShotWords && given.contiguous(),
             "shots must be what pack_shots returns");
     const PixelType type = pixel_type_of(r.out);
     require(type != PixelType::kBits, "out must be uint8, float16, bfloat16 or float32");
-    require(r.out.shape.size() == 4 && r.out.shape[0] == r.shots.shape[0], "out must have four dimensions, B first");
+    require(r.out.shape.size() == 4 && r.out.shape[0] == given.shape[0], "out must have four dimensions, B first");
     require(r.out.contiguous(), "out must be contiguous");
     require(!r.out.read_only, "out must be writable");
     const std::size_t channel_axis = channels_last ? 3 : 1, row_axis = channels_last ? 1 : 2;
@@ -87,18 +131,23 @@ FilmRequest make_film(const py::object& shots, const py::object& out, const py::
     require(channels >= 1 && channels <= 4, "out must have 1 to 4 channels");
     require(size >= 8 && size <= 4096 && r.out.shape[row_axis + 1] == size, "pictures must be square, 8 to 4096");
     require(r.out.shape[0] <= std::numeric_limits<std::int32_t>::max(), "the batch is too large");
+    require_kernels(r.out);
     for (const auto& [view, name, length] :
          {std::tuple{&r.table, "table", std::int64_t{256}}, {&r.noise, "noise", std::int64_t{kNoiseLevels}}}) {
         require(view->kind == r.out.kind && view->bits == r.out.bits && view->shape.size() == 2 &&
                     view->shape[0] == r.table.shape[0] && view->shape[1] == length && view->contiguous(),
                 std::string(name) + " must be contiguous, of out's dtype and the shape (rows, " +
                     std::to_string(length) + ")");
-        require_same_device(*view, r.out, name);
+        require_beside(*view, r.out, name);
     }
     require(r.table.shape[0] == 1 || r.table.shape[0] == channels, "table must have one row, or one a channel");
-    require_same_device(r.shots, r.out, "shots");
-    r.packed = static_cast<const Shot*>(r.shots.data);
+    require_beside(given, r.out, "shots");
+    r.shots = ControlWords<Shot>(given);
     r.batch = r.out.shape[0];
+    for (std::int64_t i = 0; !r.out.cuda && i < r.batch; ++i) {
+        check_shot(r.shots.data()[i], i, static_cast<int>(size));
+        if (i % kItemsBetweenSignals == kItemsBetweenSignals - 1) answer_signals();
+    }
     r.film = {.size = static_cast<int>(size),
               .channels = static_cast<int>(channels),
               .channels_last = channels_last,
@@ -113,14 +162,14 @@ FilmRequest make_film(const py::object& shots, const py::object& out, const py::
 
 struct CanvasRequest {
     ArrayView canvases;
-    std::optional<ArrayView> which;
+    ControlWords<std::int64_t> which;
     Canvases job;
 };
 
 // canvases (C, height, width) uint8, or (C, height, words a row) int32 with `width` pixels a row; which (B,) int64 or
 // None
 CanvasRequest make_canvases(const py::object& canvases, const py::object& which, int width, const FilmRequest& film) {
-    CanvasRequest r{view_of(canvases, "canvases"), std::nullopt, {}};
+    CanvasRequest r{view_of(canvases, "canvases"), {}, {}};
     const ArrayView& view = r.canvases;
     require(view.shape.size() == 3 && view.contiguous(), "canvases must be contiguous, of three dimensions");
     const PixelType type = pixel_type_of(view);
@@ -129,7 +178,7 @@ CanvasRequest make_canvases(const py::object& canvases, const py::object& which,
     require(width >= 1 && width <= 32768 && view.shape[1] >= 1 && view.shape[1] <= 32768,
             "canvases must have 1 to 32768 rows and columns");
     require(view.shape[2] == (bits ? words_per_row(width) : width), "canvases must have `width` columns");
-    require_same_device(view, film.out, "canvases");
+    require_beside(view, film.out, "canvases");
     r.job = {.bits = bits ? static_cast<const std::uint32_t*>(view.data) : nullptr,
              .grays = bits ? nullptr : static_cast<const std::uint8_t*>(view.data),
              .width = width,
@@ -139,18 +188,8 @@ CanvasRequest make_canvases(const py::object& canvases, const py::object& which,
         require(view.shape[0] == film.batch, "canvases must be as many as shots");
         return r;
     }
-    r.which = view_of(which, "which");
-    require(r.which->kind == ArrayView::Kind::kSigned && r.which->bits == 64 && r.which->shape.size() == 1 &&
-                r.which->shape[0] == film.batch && r.which->contiguous(),
-            "which must be int64 of shape (B,)");
-    require_same_device(*r.which, film.out, "which");
-    r.job.which = static_cast<const std::int64_t*>(r.which->data);
-    if (!r.which->cuda) {
-        for (std::int64_t i = 0; i < film.batch; ++i) {
-            require(r.job.which[i] >= 0 && r.job.which[i] < view.shape[0],
-                    "which must be 0 or more and below the number of canvases");
-        }
-    }
+    r.which = numbers_of(view_of(which, "which"), film.out, view.shape[0]);
+    r.job.which = r.which.data();
     return r;
 }
 
@@ -159,15 +198,14 @@ void take_pictures(const py::object& shots, const py::object& canvases, const py
                    bool channels_last, int threads, const std::string& simd, std::uintptr_t stream) {
     const FilmRequest film = make_film(shots, out, table, noise, bilinear, channels_last);
     const CanvasRequest from = make_canvases(canvases, which, width, film);
-    require(threads >= 1, "threads must be 1 or more");
-    const PictureJob job{.shots = film.packed, .batch = film.batch, .canvases = from.job, .film = film.film};
+    require_threads(threads);
+    const PictureJob job{.shots = film.shots.data(), .batch = film.batch, .canvases = from.job, .film = film.film};
     ReleasedGil released;
     if (film.out.cuda) {
 #if defined(ONEPFRAC_CUDA)
         take_pictures_cuda(job, film.out.device, stream);
 #else
-        static_cast<void>(stream);
-        throw std::runtime_error("this build has no CUDA kernels (ONEPFRAC_CUDA=0)");
+        static_cast<void>(stream);  // require_kernels refused
 #endif
     } else {
         take_pictures_cpu(job, threads, simd, released.interrupt());
@@ -180,24 +218,26 @@ void take_pictures_on_host_block(const py::object& shots, const py::object& canv
     const FilmRequest film = make_film(shots, out, table, noise, bilinear, channels_last);
     const CanvasRequest from = make_canvases(canvases, which, width, film);
     require(!film.out.cuda, "out must be on the CPU");
-    require(threads >= 1, "threads must be 1 or more");
+    require_threads(threads);
     ReleasedGil released;
-    take_pictures_host_block({.shots = film.packed, .batch = film.batch, .canvases = from.job, .film = film.film},
+    take_pictures_host_block({.shots = film.shots.data(), .batch = film.batch, .canvases = from.job, .film = film.film},
                              threads, reverse);
 }
 
 // Systems whose canvases are drawn on the way and lie nowhere in memory afterwards.
 struct DrawRequest {
     FilmRequest film;
-    ArrayView systems;
+    ControlWords<System> systems;
     RenderJob job;
 };
 
 DrawRequest make_draw(const py::object& systems, int num_maps, std::int64_t points, int canvas, int pad, int brush,
                       FilmRequest film) {
-    DrawRequest r{std::move(film), view_of(systems, "systems"), {}};
-    require(r.systems.shape.size() == 2 && r.systems.shape[0] == r.film.batch, "systems must be as many as shots");
-    require_same_device(r.systems, r.film.out, "systems");
+    const ArrayView given = view_of(systems, "systems");
+    DrawRequest r{std::move(film), {}, {}};
+    require(given.shape.size() == 2 && given.shape[0] == r.film.batch, "systems must be as many as shots");
+    r.systems = systems_of(given);
+    require_beside(given, r.film.out, "systems");
     r.job = make_render_job(r.systems, r.film.batch, num_maps, points, canvas, pad, brush, PixelType::kBits);
     return r;
 }
@@ -208,17 +248,16 @@ void draw_pictures(const py::object& systems, int num_maps, std::int64_t points,
     const DrawRequest r = make_draw(systems, num_maps, points, canvas, pad, brush,
                                     make_film(shots, out, table, noise, bilinear, channels_last));
     const FilmRequest& film = r.film;
-    require(threads >= 1, "threads must be 1 or more");
+    require_threads(threads);
     ReleasedGil released;
     if (film.out.cuda) {
 #if defined(ONEPFRAC_CUDA)
-        draw_pictures_cuda(block_job(r.job, canvas), film.packed, film.film, film.batch, film.out.device, stream);
+        draw_pictures_cuda(block_job(r.job, canvas), film.shots.data(), film.film, film.batch, film.out.device, stream);
 #else
-        static_cast<void>(stream);
-        throw std::runtime_error("this build has no CUDA kernels (ONEPFRAC_CUDA=0)");
+        static_cast<void>(stream);  // require_kernels refused
 #endif
     } else {
-        draw_pictures_cpu(r.job, film.packed, film.film, threads, simd, released.interrupt());
+        draw_pictures_cpu(r.job, film.shots.data(), film.film, threads, simd, released.interrupt());
     }
 }
 
@@ -229,9 +268,10 @@ void draw_pictures_on_host_block(const py::object& systems, int num_maps, std::i
     const DrawRequest r = make_draw(systems, num_maps, points, canvas, pad, brush,
                                     make_film(shots, out, table, noise, bilinear, channels_last));
     require(!r.film.out.cuda, "out must be on the CPU");
-    require(threads >= 1, "threads must be 1 or more");
+    require_threads(threads);
     ReleasedGil released;
-    draw_pictures_host_block(block_job(r.job, canvas), r.film.packed, r.film.film, r.film.batch, threads, reverse);
+    draw_pictures_host_block(block_job(r.job, canvas), r.film.shots.data(), r.film.film, r.film.batch, threads,
+                             reverse);
 }
 
 // Shared memory of a block that takes a picture of `size` pixels: of a canvas in device memory (canvas 0), or drawn
@@ -244,6 +284,8 @@ std::int64_t picture_bytes(int canvas, int size) {
 
 // Whether a block of a CUDA device can hold a canvas and what a picture needs.
 bool canvas_fits_block(int canvas, int size, int device) {
+    require(canvas >= 8 && canvas <= 4096 && size >= 8 && size <= 4096, "canvas and size must be 8 to 4096");
+    require(device >= 0, "device must be 0 or more");
 #if defined(ONEPFRAC_CUDA)
     return fits_block(canvas, size, device);
 #else

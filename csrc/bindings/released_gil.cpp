@@ -37,4 +37,8 @@ bool ReleasedGil::run_handlers() {
     return handles_signals_;
 }
 
+void answer_signals() {
+    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+}
+
 }  // namespace onepfrac

@@ -29,4 +29,8 @@ class ReleasedGil {
     Interrupt interrupt_;
 };
 
+// Lets Python's signals end a loop that keeps the GIL: throws what a handler raises. Handlers may run any code, so that
+// nothing that Python code can change may be trusted after it.
+void answer_signals();
+
 }  // namespace onepfrac

@@ -4,6 +4,8 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -22,10 +24,10 @@ namespace onepfrac {
 
 namespace {
 
-using Floats = py::array_t<float, py::array::c_style>;
-using Doubles = py::array_t<double, py::array::c_style>;
-using Seeds = py::array_t<std::uint64_t, py::array::c_style>;
-using Words = py::array_t<std::uint32_t, py::array::c_style>;
+using Floats = PlainArray<float>;
+using Doubles = PlainArray<double>;
+using Seeds = PlainArray<std::uint64_t>;
+using Words = PlainArray<std::uint32_t>;
 
 // maps (B, N, 2, 3), probs (B, N), seeds (B,) -> (B, kSystemWords)
 Words pack_systems(const Floats& maps, const Doubles& probs, const Seeds& seeds) {
@@ -39,29 +41,38 @@ Words pack_systems(const Floats& maps, const Doubles& probs, const Seeds& seeds)
     auto* systems = reinterpret_cast<System*>(packed.mutable_data());
     const auto n = static_cast<std::size_t>(num_maps);
     for (py::ssize_t i = 0; i < batch; ++i) {
-        const std::span<const float> map(maps.data() + i * num_maps * 6, 6 * n);
-        const std::span<const double> probabilities(probs.data() + i * num_maps, n);
-        for (const float v : map) require(std::isfinite(v), "maps[" + std::to_string(i) + "] must be finite");
+        // Copies, for another thread may change an array between check and use.
+        std::array<float, 6 * kMaxMaps> own_maps;
+        std::array<double, kMaxMaps> own_probs;
+        std::copy_n(maps.data() + i * num_maps * 6, 6 * n, own_maps.begin());
+        std::copy_n(probs.data() + i * num_maps, n, own_probs.begin());
+        const std::span<const float> map(own_maps.data(), 6 * n);
+        const std::span<const double> probabilities(own_probs.data(), n);
+        const auto legal = [i](bool condition, const char* name, const char* what) {
+            if (!condition) throw py::value_error(std::string(name) + "[" + std::to_string(i) + "] must " + what);
+        };
+        for (const float v : map) legal(std::isfinite(v), "maps", "be finite");
         double total = 0.0;
         for (const double p : probabilities) {
-            require(std::isfinite(p) && p >= 0.0, "probs[" + std::to_string(i) + "] must be finite and not negative");
+            legal(std::isfinite(p) && p >= 0.0, "probs", "be finite and not negative");
             total += p;
         }
-        require(total > 0.0 && std::isfinite(total), "probs[" + std::to_string(i) + "] must have a positive sum");
+        legal(total > 0.0 && std::isfinite(total), "probs", "have a positive, finite sum");
         systems[i] = pack_system(map, probabilities, seeds.data()[i]);
+        if (i % kItemsBetweenSignals == kItemsBetweenSignals - 1) answer_signals();
     }
     return packed;
 }
 
 py::array_t<bool> diverge(const Words& packed, int num_maps) {
     const ArrayView view = view_of(packed, "systems");
-    const System* systems = systems_of(view);
+    const ControlWords<System> systems = systems_of(view);
     require(num_maps >= 1 && num_maps <= kMaxMaps, "num_maps must be 1 to 16");
     py::array_t<bool> out(view.shape[0]);
     bool* result = out.mutable_data();
     ReleasedGil released;
     for (std::int64_t i = 0; i < view.shape[0]; ++i) {
-        result[i] = diverges(systems[i], num_maps);
+        result[i] = diverges(systems.data()[i], num_maps);
         if (i % 64 == 63) released.interrupt().check();
     }
     return out;
@@ -69,24 +80,28 @@ py::array_t<bool> diverge(const Words& packed, int num_maps) {
 
 // What every executor takes, checked.
 struct Request {
-    ArrayView systems, out;
+    ArrayView out;
+    ControlWords<System> systems;
     RenderJob job;
 };
 
 Request make_request(const py::object& systems, const py::object& out, int num_maps, std::int64_t points, int pad,
                      int brush) {
-    Request r{view_of(systems, "systems"), view_of(out, "out"), {}};
+    const ArrayView given = view_of(systems, "systems");
+    Request r{view_of(out, "out"), {}, {}};
     const PixelType type = pixel_type_of(r.out);
-    require(r.out.shape.size() == 4 && r.out.shape[1] == 1 && r.out.shape[0] == r.systems.shape[0],
+    require(r.out.shape.size() == 4 && r.out.shape[1] == 1 && !given.shape.empty() && r.out.shape[0] == given.shape[0],
             "out must have shape (B, 1, size, size)");
     require(r.out.contiguous(), "out must be contiguous");
     require(!r.out.read_only, "out must be writable");
-    require(r.out.cuda == r.systems.cuda && (!r.out.cuda || r.out.device == r.systems.device),
-            "systems and out must be on the same device");
+    require_kernels(r.out);
     const std::int64_t size = r.out.shape[2];
+    require(size >= 8 && size <= 4096, "size must be 8 to 4096");
     require(r.out.shape[3] == (type == PixelType::kBits ? words_per_row(static_cast<int>(size)) : size),
             "out must have shape (B, 1, size, size), or (B, 1, size, words a row) for bits");
-    r.job = make_render_job(r.systems, r.out.shape[0], num_maps, points, static_cast<int>(size), pad, brush, type);
+    r.systems = systems_of(given);
+    require_beside(given, r.out, "systems");
+    r.job = make_render_job(r.systems, r.out.shape[0], num_maps, points, size, pad, brush, type);
     r.job.out = static_cast<std::byte*>(r.out.data);
     return r;
 }
@@ -94,14 +109,13 @@ Request make_request(const py::object& systems, const py::object& out, int num_m
 void render(const py::object& systems, const py::object& out, int num_maps, std::int64_t points, int pad, int brush,
             int threads, const std::string& simd, std::uintptr_t stream) {
     const Request r = make_request(systems, out, num_maps, points, pad, brush);
-    require(threads >= 1, "threads must be 1 or more");
+    require_threads(threads);
     ReleasedGil released;
     if (r.out.cuda) {
 #if defined(ONEPFRAC_CUDA)
         render_cuda(block_job(r.job, r.job.size), r.job.batch, r.out.device, stream);
 #else
-        static_cast<void>(stream);
-        throw std::runtime_error("this build has no CUDA kernels (ONEPFRAC_CUDA=0)");
+        static_cast<void>(stream);  // require_kernels refused
 #endif
     } else {
         render_cpu(r.job, threads, simd, released.interrupt());
@@ -112,19 +126,22 @@ void render_on_host_block(const py::object& systems, const py::object& out, int 
                           int brush, int threads, int band_rows, bool reverse) {
     const Request r = make_request(systems, out, num_maps, points, pad, brush);
     require(!r.out.cuda, "out must be on the CPU");
-    require(threads >= 1 && band_rows >= 1, "threads and band_rows must be 1 or more");
+    require_threads(threads);
+    require_band(band_rows);
     ReleasedGil released;
     render_host_block(block_job(r.job, band_rows), r.job.batch, threads, reverse);
 }
 
 // canvases (C, size, words a row) int32, which (B,) int64 on the same device, each below C -> out (B, 1, size, size)
 struct ExpandRequest {
-    ArrayView canvases, which, out;
+    ArrayView canvases, out;
+    ControlWords<std::int64_t> which;
     ExpandJob job;
 };
 
 ExpandRequest make_expand(const py::object& canvases, const py::object& which, const py::object& out) {
-    ExpandRequest r{view_of(canvases, "canvases"), view_of(which, "which"), view_of(out, "out"), {}};
+    const ArrayView given = view_of(which, "which");
+    ExpandRequest r{view_of(canvases, "canvases"), view_of(out, "out"), {}, {}};
     const PixelType type = pixel_type_of(r.out);
     require(type != PixelType::kBits, "out must be uint8, float16, bfloat16 or float32");
     require(r.out.shape.size() == 4 && r.out.shape[1] == 1 && r.out.shape[2] == r.out.shape[3] && r.out.contiguous(),
@@ -136,23 +153,12 @@ ExpandRequest make_expand(const py::object& canvases, const py::object& which, c
                 r.canvases.shape[1] == size && r.canvases.shape[2] == words_per_row(static_cast<int>(size)) &&
                 r.canvases.contiguous(),
             "canvases must be contiguous 32-bit words of shape (C, size, words a row)");
-    require(r.which.kind == ArrayView::Kind::kSigned && r.which.bits == 64 && r.which.shape.size() == 1 &&
-                r.which.shape[0] == r.out.shape[0] && r.which.contiguous(),
-            "which must be int64 of shape (B,)");
-    for (const ArrayView* view : {&r.canvases, &r.which}) {
-        require(view->cuda == r.out.cuda && (!r.out.cuda || view->device == r.out.device),
-                "canvases, which and out must be on the same device");
-    }
-    if (!r.out.cuda) {
-        const auto* which_of = static_cast<const std::int64_t*>(r.which.data);
-        for (std::int64_t i = 0; i < r.which.shape[0]; ++i) {
-            require(which_of[i] >= 0 && which_of[i] < r.canvases.shape[0],
-                    "which must be 0 or more and below the number of canvases");
-        }
-    }
+    require_kernels(r.out);
+    require_beside(r.canvases, r.out, "canvases");
+    r.which = numbers_of(given, r.out, r.canvases.shape[0]);
     require(r.out.shape[0] <= std::numeric_limits<std::int32_t>::max(), "the batch is too large");
     r.job = {.canvases = static_cast<const std::uint32_t*>(r.canvases.data),
-             .which = static_cast<const std::int64_t*>(r.which.data),
+             .which = r.which.data(),
              .batch = r.out.shape[0],
              .size = static_cast<int>(size),
              .type = type,
@@ -163,14 +169,13 @@ ExpandRequest make_expand(const py::object& canvases, const py::object& which, c
 void expand(const py::object& canvases, const py::object& which, const py::object& out, int threads,
             const std::string& simd, std::uintptr_t stream) {
     const ExpandRequest r = make_expand(canvases, which, out);
-    require(threads >= 1, "threads must be 1 or more");
+    require_threads(threads);
     ReleasedGil released;
     if (r.out.cuda) {
 #if defined(ONEPFRAC_CUDA)
         expand_cuda(r.job, r.out.device, stream);
 #else
-        static_cast<void>(stream);
-        throw std::runtime_error("this build has no CUDA kernels (ONEPFRAC_CUDA=0)");
+        static_cast<void>(stream);  // require_kernels refused
 #endif
     } else {
         expand_cpu(r.job, threads, simd, released.interrupt());
@@ -181,14 +186,14 @@ void expand_on_host_block(const py::object& canvases, const py::object& which, c
                           bool reverse) {
     const ExpandRequest r = make_expand(canvases, which, out);
     require(!r.out.cuda, "out must be on the CPU");
-    require(threads >= 1, "threads must be 1 or more");
+    require_threads(threads);
     expand_host_block(r.job, threads, reverse);
 }
 
 // (bands, bytes of shared memory a block) of a canvas on a device that gives a block `limit` bytes.
 py::tuple cuda_layout(int size, std::int64_t limit) {
     require(size >= 8 && size <= 4096, "size must be 8 to 4096");
-    require(limit >= 16384, "limit must be 16384 or more");
+    require(limit >= 16384 && limit <= std::numeric_limits<std::int32_t>::max(), "limit must be 16384 to 2^31 - 1");
     const BlockLayout layout = block_layout(size, limit);
     return py::make_tuple(layout.bands, layout.bytes);
 }

@@ -5,6 +5,10 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <vector>
+
+#include "../system.h"
+#include "checks.h"
 #include "released_gil.h"
 
 namespace py = pybind11;
@@ -21,19 +25,23 @@ std::span<const double> span_of(const Doubles& array) {
 
 py::array_t<bool> replay_image(const Doubles& maps, const Doubles& probs, const Doubles& draws, int size, int pad,
                                int brush) {
-    if (probs.size() < 1 || maps.size() != 6 * probs.size()) {
-        throw py::value_error("maps must hold six numbers for each of probs");
-    }
-    if (draws.size() < 1 || size < 1 || pad < 0 || 2 * pad >= size || (brush != 0 && brush != 1)) {
-        throw py::value_error("replay: draws, size, pad or brush out of range");
-    }
+    require(probs.size() >= 1 && probs.size() <= kMaxMaps && maps.size() == 6 * probs.size(),
+            "maps must hold six numbers for each of probs, which must be 1 to 16");
+    require(draws.size() >= 1, "draws must be 1 or more");
+    require(size >= 1 && size <= 4096, "size must be 1 to 4096");
+    require(pad >= 0 && pad <= (size - 1) / 2, "pad must be 0 or more and less than size / 2");
+    require(brush == 0 || brush == 1, "brush must be 0 or 1");
+    // Of their own: other threads may change arrays while the GIL is given up. The draws, of gigabytes perhaps, are
+    // read where they are; the orbit's second round inks nothing beyond the bounds of the first.
+    const std::vector<double> own_maps(maps.data(), maps.data() + maps.size());
+    const std::vector<double> own_probs(probs.data(), probs.data() + probs.size());
     py::array_t<bool> mask({size, size});
     auto* bytes = reinterpret_cast<std::uint8_t*>(mask.mutable_data());
     std::fill_n(bytes, mask.size(), std::uint8_t{0});
     bool finite = false;
     {
         ReleasedGil released;
-        finite = replay(span_of(maps), span_of(probs), span_of(draws), size, pad, static_cast<Brush>(brush), bytes,
+        finite = replay(own_maps, own_probs, span_of(draws), size, pad, static_cast<Brush>(brush), bytes,
                         [&] { released.interrupt().check(); });
     }
     if (!finite) throw py::value_error("maps and draws must keep the orbit finite, and its extent");

@@ -18,7 +18,9 @@ namespace onepfrac {
 namespace {
 
 struct SceneRequest {
-    ArrayView pictures, scenes, objects, out;
+    ArrayView pictures, out;
+    ControlWords<Scene> scenes;
+    ControlWords<SceneObject> objects;
     SceneJob job;
 };
 
@@ -31,45 +33,44 @@ bool between(std::int32_t low, std::int32_t value, std::int32_t high) {
 void check_scenes(const SceneJob& job, std::int64_t pictures) {
     for (std::int64_t i = 0; i < job.batch; ++i) {
         const Scene& scene = job.scenes[i];
-        const std::string name = "scenes[" + std::to_string(i) + "]";
-        require(between(0, scene.objects, job.most_objects), name + ": objects");
-        for (const std::int32_t amplitude : scene.amplitude) {
-            require(between(0, amplitude, kMaxAmplitude), name + ": amplitude");
-        }
+        const auto legal = [i](bool condition, const char* what) {
+            if (!condition) throw py::value_error("scenes[" + std::to_string(i) + "]: " + what + " is out of range");
+        };
+        legal(between(0, scene.objects, job.most_objects), "the number of objects");
+        for (const std::int32_t amplitude : scene.amplitude) legal(between(0, amplitude, kMaxAmplitude), "amplitude");
         for (const Tint& tint : {scene.hue, scene.saturation, scene.value}) {
-            require(between(0, tint.scale, kMaxScale) && between(0, tint.shift, kMaxScale), name + ": tint");
+            legal(between(0, tint.scale, kMaxScale) && between(0, tint.shift, kMaxScale), "tint");
         }
-        require(between(0, scene.blur, kMaxBlur), name + ": blur");
+        legal(between(0, scene.blur, kMaxBlur), "blur");
         for (int j = 0; j < scene.objects; ++j) {
             const SceneObject& object = job.objects[i * job.most_objects + j];
-            const std::string which = name + ", object " + std::to_string(j);
-            require(object.picture >= 0 && object.picture < pictures, which + ": picture");
-            require(between(0, object.flips, 7), which + ": flips");
-            require(between(0, object.hue, 255) && between(0, object.saturation, 255) && between(0, object.value, 255),
-                    which + ": colour");
-            require(between(1, object.side, kMaxSide), which + ": side");
-            require(between(-kMaxSide, object.left, kMaxSide) && between(-kMaxSide, object.top, kMaxSide),
-                    which + ": place");
+            legal(object.picture >= 0 && object.picture < pictures, "an object's picture");
+            legal(between(0, object.flips, 7), "an object's flips");
+            legal(between(0, object.hue, 255) && between(0, object.saturation, 255) && between(0, object.value, 255),
+                  "an object's colour");
+            legal(between(1, object.side, kMaxSide), "an object's side");
+            legal(between(-kMaxSide, object.left, kMaxSide) && between(-kMaxSide, object.top, kMaxSide),
+                  "an object's place");
         }
+        if (i % kItemsBetweenSignals == kItemsBetweenSignals - 1) answer_signals();
     }
 }
 
-// An array of 32-bit words (B, ..., words), contiguous.
-const void* words_of(const ArrayView& view, std::int64_t batch, std::size_t dimensions, int words, const char* name) {
+// An array of 32-bit words (B, ..., words) must be contiguous.
+void require_words(const ArrayView& view, std::int64_t batch, std::size_t dimensions, int words, const char* name) {
     require((view.kind == ArrayView::Kind::kSigned || view.kind == ArrayView::Kind::kUnsigned) && view.bits == 32 &&
                 view.shape.size() == dimensions && view.shape[0] == batch && view.shape.back() == words &&
                 view.contiguous(),
             std::string(name) + " must be contiguous 32-bit words of shape (B, " + (dimensions == 3 ? "M, " : "") +
                 std::to_string(words) + ")");
-    return view.data;
 }
 
 // pictures uint8 (K, 1, side, side), scenes (B, kSceneWords), objects (B, M, kObjectWords), out uint8 (B, 3, size,
 // size)
 SceneRequest make_request(const py::object& pictures, const py::object& scenes, const py::object& objects,
                           const py::object& out) {
-    SceneRequest r{
-        view_of(pictures, "pictures"), view_of(scenes, "scenes"), view_of(objects, "objects"), view_of(out, "out"), {}};
+    const ArrayView of_scenes = view_of(scenes, "scenes"), of_objects = view_of(objects, "objects");
+    SceneRequest r{view_of(pictures, "pictures"), view_of(out, "out"), {}, {}, {}};
     require(r.out.kind == ArrayView::Kind::kUnsigned && r.out.bits == 8 && r.out.shape.size() == 4 &&
                 r.out.shape[1] == 3 && r.out.shape[2] == r.out.shape[3] && r.out.contiguous(),
             "out must be contiguous uint8 of shape (B, 3, size, size)");
@@ -82,19 +83,24 @@ SceneRequest make_request(const py::object& pictures, const py::object& scenes, 
                 r.pictures.shape[2] >= 1 && r.pictures.shape[2] <= kMaxSide,
             "pictures must be contiguous uint8 of shape (K, 1, side, side), side 1 to 4096");
     require(r.pictures.shape[0] <= std::numeric_limits<std::int32_t>::max(), "there are too many pictures");
+    require_words(of_scenes, batch, 2, kSceneWords, "scenes");
+    require_words(of_objects, batch, 3, kObjectWords, "objects");
+    require(of_objects.shape[1] <= kMaxObjects, "objects must be at most 64 a scene");
+    require_kernels(r.out);
+    require_beside(r.pictures, r.out, "pictures");
+    require_beside(of_scenes, r.out, "scenes");
+    require_beside(of_objects, r.out, "objects");
+    r.scenes = ControlWords<Scene>(of_scenes);
+    r.objects = ControlWords<SceneObject>(of_objects);
     r.job = {.pictures = static_cast<const std::uint8_t*>(r.pictures.data),
              .side = static_cast<int>(r.pictures.shape[2]),
-             .scenes = static_cast<const Scene*>(words_of(r.scenes, batch, 2, kSceneWords, "scenes")),
-             .objects = static_cast<const SceneObject*>(words_of(r.objects, batch, 3, kObjectWords, "objects")),
-             .most_objects = static_cast<int>(r.objects.shape[1]),
+             .scenes = r.scenes.data(),
+             .objects = r.objects.data(),
+             .most_objects = static_cast<int>(of_objects.shape[1]),
              .batch = batch,
              .size = static_cast<int>(size),
              .out = static_cast<std::uint8_t*>(r.out.data),
              .workspace = nullptr};
-    require(r.objects.shape[1] <= kMaxObjects, "objects must be at most 64 a scene");
-    require_same_device(r.pictures, r.out, "pictures");
-    require_same_device(r.scenes, r.out, "scenes");
-    require_same_device(r.objects, r.out, "objects");
     if (!r.out.cuda) check_scenes(r.job, r.pictures.shape[0]);
     return r;
 }
@@ -103,7 +109,7 @@ void paint_scenes(const py::object& pictures, const py::object& scenes, const py
                   const py::object& out, const py::object& workspace, int threads, const std::string& simd,
                   std::uintptr_t stream) {
     SceneRequest r = make_request(pictures, scenes, objects, out);
-    require(threads >= 1, "threads must be 1 or more");
+    require_threads(threads);
     if (!r.out.cuda) {
         ReleasedGil released;
         paint_scenes_cpu(r.job, threads, simd, released.interrupt());
@@ -115,14 +121,12 @@ void paint_scenes(const py::object& pictures, const py::object& scenes, const py
                 memory.count() >= r.job.batch * scene_layout(r.job.size).bytes &&
                 reinterpret_cast<std::uintptr_t>(memory.data) % 16 == 0,
             "workspace must be uint8, 16 bytes aligned, of scene_workspace_bytes(size) a scene");
-    require_same_device(memory, r.out, "workspace");
+    require_beside(memory, r.out, "workspace");
     r.job.workspace = static_cast<unsigned char*>(memory.data);
     ReleasedGil released;
     paint_scenes_cuda(r.job, r.out.device, stream);
 #else
-    static_cast<void>(workspace);
-    static_cast<void>(stream);
-    throw std::runtime_error("this build has no CUDA kernels (ONEPFRAC_CUDA=0)");
+    static_cast<void>(workspace), static_cast<void>(stream);  // require_kernels refused
 #endif
 }
 
@@ -130,7 +134,7 @@ void paint_scenes_on_host_block(const py::object& pictures, const py::object& sc
                                 const py::object& out, int threads, bool reverse) {
     const SceneRequest r = make_request(pictures, scenes, objects, out);
     require(!r.out.cuda, "out must be on the CPU");
-    require(threads >= 1, "threads must be 1 or more");
+    require_threads(threads);
     ReleasedGil released;
     paint_scenes_host_block(r.job, threads, reverse);
 }
