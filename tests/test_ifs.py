@@ -196,7 +196,7 @@ NAN = float("nan")
         (TypeError, "maps must be an array of real numbers, got dtype", [[["a", "b", "c"]] * 2], None),
         (TypeError, "maps must be an array of real numbers, got dtype complex", np.ones((1, 2, 3)) * 1j, None),
         (TypeError, "maps must be an array of real numbers, got dtype bool", np.ones((1, 2, 3), bool), None),
-        (ValueError, "maps must be an array of real numbers, got list", [[[1, 2, 3], [4, 5]]], None),
+        (ValueError, "maps must be a regular array of real numbers", [[[1, 2, 3], [4, 5]]], None),
         (ValueError, "probs must be given where", np.zeros((1, 2, 3)), None),
         (ValueError, r"probs must have the shape \(2,\), one for each map, got \(3,\)", TWO, [1, 1, 1]),
         (ValueError, r"probs must be finite and not negative, got \[1.0, -1.0\]", TWO, [1, -1]),

@@ -329,7 +329,7 @@ def test_bits_are_refused() -> None:
         ("out must be contiguous uint8", {"out": np.zeros((2, 1, 16, 17), np.uint8)}),
         ("out must be contiguous uint8", {"out": np.zeros((2, 1, 16, 16), np.int8)}),
         ("size must be 8 to 4096", {"out": np.zeros((2, 1, 7, 7), np.uint8)}),
-        ("threads must be 1 or more", {"threads": 0}),
+        ("threads must be 1 to 1024", {"threads": 0}),
     ],
 )
 def test_the_core_refuses_what_does_not_fit(message: str, changes: dict[str, Any]) -> None:

@@ -146,6 +146,11 @@ ArrayView view_of_dlpack(const py::handle& array, const char* name, std::int64_t
     py::object exported;
     bool cuda = false;
     try {
+        // torch hands over what lies in memory of a tensor whose negation it has put off, and does not say so.
+        if (py::hasattr(array, "is_neg") && py::bool_(array.attr("is_neg")())) {
+            throw py::value_error(std::string(name) +
+                                  " must hold its elements as they are, not negated: resolve_neg()");
+        }
         const py::object device = array.attr("__dlpack_device__")();
         const auto parts = py::reinterpret_steal<py::tuple>(PySequence_Tuple(device.ptr()));
         if (!parts) throw py::error_already_set();

@@ -109,7 +109,7 @@ AtomRequest make_request(const py::object& atoms, const py::object& out, int max
     for (std::int64_t i = 0; !r.out.cuda && i < batch; ++i) {
         check_atom(r.job.atoms[i], i);
         if (r.job.atoms[i].vertices > max_vertices) {
-            throw py::value_error("atom " + std::to_string(i) + " must have at most max_vertices vertices");
+            throw py::value_error("no atom may have more than max_vertices vertices, got atom " + std::to_string(i));
         }
         if (i % kItemsBetweenSignals == kItemsBetweenSignals - 1) answer_signals();
     }

@@ -33,8 +33,10 @@ bool between(std::int32_t low, std::int32_t value, std::int32_t high) {
 void check_scenes(const SceneJob& job, std::int64_t pictures) {
     for (std::int64_t i = 0; i < job.batch; ++i) {
         const Scene& scene = job.scenes[i];
-        const auto legal = [i](bool condition, const char* what) {
-            if (!condition) throw py::value_error("scenes[" + std::to_string(i) + "]: " + what + " is out of range");
+        const auto legal = [i](bool condition, const char* what, int object = -1) {
+            if (condition) return;
+            const std::string of_object = object < 0 ? "" : ", object " + std::to_string(object);
+            throw py::value_error("scenes[" + std::to_string(i) + "]" + of_object + ": " + what + " is out of range");
         };
         legal(between(0, scene.objects, job.most_objects), "the number of objects");
         for (const std::int32_t amplitude : scene.amplitude) legal(between(0, amplitude, kMaxAmplitude), "amplitude");
@@ -44,13 +46,12 @@ void check_scenes(const SceneJob& job, std::int64_t pictures) {
         legal(between(0, scene.blur, kMaxBlur), "blur");
         for (int j = 0; j < scene.objects; ++j) {
             const SceneObject& object = job.objects[i * job.most_objects + j];
-            legal(object.picture >= 0 && object.picture < pictures, "an object's picture");
-            legal(between(0, object.flips, 7), "an object's flips");
+            legal(object.picture >= 0 && object.picture < pictures, "picture", j);
+            legal(between(0, object.flips, 7), "flips", j);
             legal(between(0, object.hue, 255) && between(0, object.saturation, 255) && between(0, object.value, 255),
-                  "an object's colour");
-            legal(between(1, object.side, kMaxSide), "an object's side");
-            legal(between(-kMaxSide, object.left, kMaxSide) && between(-kMaxSide, object.top, kMaxSide),
-                  "an object's place");
+                  "colour", j);
+            legal(between(1, object.side, kMaxSide), "side", j);
+            legal(between(-kMaxSide, object.left, kMaxSide) && between(-kMaxSide, object.top, kMaxSide), "place", j);
         }
         if (i % kItemsBetweenSignals == kItemsBetweenSignals - 1) answer_signals();
     }

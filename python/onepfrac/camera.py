@@ -19,8 +19,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from onepfrac import _C
+from onepfrac.arrays import dense_tensor, on_host, shared_tensor
 from onepfrac.buffers import Buffers, allocate
-from onepfrac.checks import check_choice, check_float, check_int
+from onepfrac.checks import check_choice, check_float, check_int, shown
 from onepfrac.draws import log
 from onepfrac.rendering import (
     BITS,
@@ -481,11 +482,11 @@ def picture(
     size = check_int("size", size, MIN_SIZE, MAX_SIZE)
     channels = check_int("channels", channels, 1, 4)
     kind = torch.uint8 if dtype is None else dtype
+    legal = ", ".join(map(str, DTYPES))
+    if not isinstance(kind, torch.dtype):
+        raise TypeError(f"dtype must be one of {legal}, got {shown(dtype)}")
     if kind not in DTYPES:
-        legal = ", ".join(map(str, DTYPES))
-        raise (ValueError if isinstance(dtype, torch.dtype) else TypeError)(
-            f"dtype must be one of {legal}, got {dtype!r}"
-        )
+        raise ValueError(f"dtype must be one of {legal}, got {dtype}")
     check_choice("interpolation", interpolation, INTERPOLATIONS)
     means, stds = per_channel("mean", mean, channels, -np.inf), per_channel("std", std, channels, 0.0)
 
@@ -540,15 +541,13 @@ def _canvases(canvases: Any, device: str | int | torch.device | None) -> torch.T
         plain = np.ascontiguousarray(canvases)
         tensor = torch.from_numpy(plain if plain.flags.writeable else plain.copy())  # torch warns of read-only memory
     elif isinstance(canvases, torch.Tensor):
-        tensor = canvases.detach()
+        tensor = dense_tensor("canvases", canvases)
     elif hasattr(canvases, "__dlpack__"):
-        tensor = torch.utils.dlpack.from_dlpack(canvases)
+        tensor = dense_tensor("canvases", shared_tensor("canvases", canvases))
     else:
         raise TypeError(
             f"canvases must be an array of torch, NumPy or a library with DLPack, got {type(canvases).__name__}"
         )
-    if tensor.layout is not torch.strided:
-        raise TypeError(f"canvases must be dense, got a tensor of layout {tensor.layout}")
     if tensor.dtype is torch.bool:
         tensor = tensor.to(torch.uint8) * 255
     shape = tuple(tensor.shape)
@@ -568,7 +567,7 @@ def _canvases(canvases: Any, device: str | int | torch.device | None) -> torch.T
 
 
 def _numbers(which: ArrayLike, count: int) -> NDArray[np.int64]:
-    numbers = _host("which", which)
+    numbers = on_host("which", which)
     if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
         raise TypeError(f"which must be integers of the shape (B,), got {numbers.dtype} {numbers.shape}")
     if numbers.size and not (int(numbers.min()) >= 0 and int(numbers.max()) < count):
@@ -589,7 +588,7 @@ def _shots(
     if view is None:
         views = whole_views(count, width, height, size)
     else:
-        views = _host("view", view)
+        views = on_host("view", view)
         if views.dtype.kind not in "iuf" or views.shape[-2:] != (2, 3) or views.ndim not in (2, 3):
             raise ValueError(
                 f"view must hold numbers of the shape (2, 3) or (B, 2, 3), got {views.dtype} {views.shape}"
@@ -626,17 +625,6 @@ def _shots(
         np.zeros((count, 4), np.int32),
         np.zeros(count, np.uint64),
     )
-
-
-def _host(name: str, numbers: Any) -> NDArray[Any]:
-    """Bring numbers of any kind to the host."""
-    if isinstance(numbers, torch.Tensor):
-        numbers = numbers.detach().cpu()
-        numbers = (numbers.float() if numbers.dtype is torch.bfloat16 else numbers).numpy()
-    try:
-        return np.asarray(numbers)
-    except ValueError as error:
-        raise ValueError(f"{name} must be a regular array of numbers: {error}") from None
 
 
 def _operation(name: str, operation: object) -> tuple[Step, float]:

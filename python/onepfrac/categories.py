@@ -51,6 +51,8 @@ class Categories(Sequence[IFS]):
     def __init__(self, systems: object) -> None:
         if isinstance(systems, (str, bytes, dict, IFS)) or not isinstance(systems, (Sequence, Iterator)):
             raise TypeError(f"categories must be a sequence of IFS, got {type(systems).__name__}")
+        if isinstance(systems, memoryview):  # a sequence by name; of several dimensions it cannot be gone through
+            raise TypeError("categories must be a sequence of IFS, got memoryview")
         made = tuple(_system(f"categories[{place}]", system) for place, system in enumerate(systems))
         if not 1 <= len(made) <= MAX_CATEGORIES:
             raise ValueError(f"categories must hold 1..{MAX_CATEGORIES} systems, got {len(made)}")

@@ -7,7 +7,7 @@ import numbers
 from collections.abc import Iterable
 from typing import TypeVar
 
-__all__ = ["check_choice", "check_float", "check_int"]
+__all__ = ["check_choice", "check_float", "check_int", "shown"]
 
 _Choice = TypeVar("_Choice", bound=str)
 
@@ -24,11 +24,11 @@ def check_int(name: str, value: object, low: int, high: int) -> int:
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(
-            f"{name} must be an integer in {low}..{high}, got {_short(value)} of type {type(value).__name__}"
+            f"{name} must be an integer in {low}..{high}, got {shown(value)} of type {type(value).__name__}"
         )
     number = int(value)
     if not low <= number <= high:
-        raise ValueError(f"{name} must be an integer in {low}..{high}, got {_short(number)}")
+        raise ValueError(f"{name} must be an integer in {low}..{high}, got {shown(number)}")
     return number
 
 
@@ -46,14 +46,14 @@ def check_float(
     """
     legal = f"a number in {'(' if open_low else '['}{low:g}, {high:g}{')' if open_high or math.isinf(high) else ']'}"
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be {legal}, got {_short(value)} of type {type(value).__name__}")
+        raise TypeError(f"{name} must be {legal}, got {shown(value)} of type {type(value).__name__}")
     try:
         number = float(value)
     except OverflowError:
-        raise ValueError(f"{name} must be {legal}, got {_short(value)}") from None
+        raise ValueError(f"{name} must be {legal}, got {shown(value)}") from None
     inside = (low < number if open_low else low <= number) and (number < high if open_high else number <= high)
     if not (math.isfinite(number) and inside):
-        raise ValueError(f"{name} must be {legal}, got {_short(value)}")
+        raise ValueError(f"{name} must be {legal}, got {shown(value)}")
     return number + 0.0  # minus zero becomes zero: they are equal, so they must also be written alike
 
 
@@ -70,16 +70,19 @@ def check_choice(name: str, value: object, legal: Iterable[_Choice]) -> _Choice:
     choices = list(legal)
     listed = ", ".join(repr(choice) for choice in choices)
     if not isinstance(value, str):
-        raise TypeError(f"{name} must be one of {listed}, got {_short(value)} of type {type(value).__name__}")
+        raise TypeError(f"{name} must be one of {listed}, got {shown(value)} of type {type(value).__name__}")
     for choice in choices:
         if choice == value:
             return choice
-    raise ValueError(f"{name} must be one of {listed}, got {_short(value)}")
+    raise ValueError(f"{name} must be one of {listed}, got {shown(value)}")
 
 
-def _short(value: object) -> str:
-    """Return ``repr(value)``, cut where it would flood the message."""
+def shown(value: object) -> str:
+    """Return ``repr(value)``, cut where it would flood the message; the type alone where it has none."""
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**40:
         return f"an integer of {value.bit_length()} bits"
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:  # foreign code
+        return f"something of the type {type(value).__name__}"
     return text if len(text) <= 80 else text[:77] + "..."

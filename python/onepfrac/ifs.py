@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from onepfrac.arrays import on_host
 from onepfrac.checks import check_float, check_int
 from onepfrac.draws import FORMAT_VERSION, Purpose, check_seed, sincos_turns, uniform
 from onepfrac.files import canonical_json, parse_json_object
@@ -241,13 +242,11 @@ def _normalised(weights: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _real_array(name: str, values: ArrayLike) -> NDArray[np.float64]:
-    try:
-        array = np.asarray(values)
-    except ValueError as error:
-        raise ValueError(f"{name} must be an array of real numbers, got {type(values).__name__}: {error}") from error
+    array = on_host(name, values)
     if array.dtype.kind not in "fiu":
         raise TypeError(f"{name} must be an array of real numbers, got dtype {array.dtype}")
-    return array.astype(np.float64)
+    with np.errstate(over="ignore"):  # of long doubles; what is not finite is reported by name
+        return array.astype(np.float64)
 
 
 def _frozen(array: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from onepfrac.arrays import on_host
 from onepfrac.checks import check_choice
 from onepfrac.draws import Purpose, bits, keys, permutation
 
@@ -97,7 +98,7 @@ def check_images(images: ArrayLike, num_images: int) -> NDArray[np.int64]:
 
 
 def _numbers(name: str, numbers: ArrayLike, end: int, last: str) -> NDArray[np.int64]:
-    array = np.asarray(numbers)
+    array = on_host(name, numbers)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} must hold integers, got dtype {array.dtype}")
     if array.ndim != 1:

@@ -14,11 +14,12 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from onepfrac import _C
+from onepfrac.arrays import cuda_index, dense_tensor, host_array, shared_tensor
 from onepfrac.buffers import allocate
-from onepfrac.checks import check_choice, check_int
+from onepfrac.checks import check_choice, check_int, shown
 from onepfrac.cpus import available_cpus
 from onepfrac.ifs import IFS
-from onepfrac.systems import Maps, Seed, Systems, diverges, host_array, pack_words
+from onepfrac.systems import Maps, Seed, Systems, diverges, pack_words
 
 __all__ = [
     "BITS",
@@ -243,6 +244,7 @@ def expand(
     size = check_int("size", size, MIN_SIZE, MAX_SIZE)
     if not isinstance(canvases, torch.Tensor):
         raise TypeError(f"canvases must be a torch.Tensor, got {type(canvases).__name__}")
+    canvases = dense_tensor("canvases", canvases)
     rows = (1, size, _columns(size, BITS))
     if canvases.dtype is not torch.int32 or tuple(canvases.shape[1:]) != rows or not canvases.is_contiguous():
         raise ValueError(
@@ -250,13 +252,13 @@ def expand(
             f" {canvases.dtype} {tuple(canvases.shape)}"
         )
     count = canvases.shape[0]
-    numbers = np.arange(count) if which is None else np.asarray(which)
+    numbers = np.arange(count) if which is None else host_array("which", which)
     if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
         raise TypeError(f"which must be integers of the shape (B,), got {numbers.dtype} {numbers.shape}")
     if numbers.size and not (int(numbers.min()) >= 0 and int(numbers.max()) < count):
         raise ValueError(f"which must be in 0..{count - 1}, got {numbers.min()}..{numbers.max()}")
     kind = _check_dtype(dtype, DTYPES)
-    where = canvases.device
+    where = check_device("canvases", canvases.device)
     out = allocate((numbers.size, 1, size, size), kind, where)
     if numbers.size == 0:
         return out
@@ -407,10 +409,10 @@ def check_device(name: str, device: str | int | torch.device) -> torch.device:
         raise TypeError(f"{name} must be 'cpu', 'cuda', 'cuda:N' or a torch.device, got {device!r}")
     try:
         where = torch.device(device)
-    except RuntimeError:
+    except (RuntimeError, OverflowError, UnicodeError):
         raise ValueError(f"{name} must be 'cpu', 'cuda' or 'cuda:N', got {device!r}") from None
     if where.type == "cpu":
-        return where
+        return torch.device("cpu")  # there is one, whatever its number
     if where.type != "cuda":
         raise ValueError(f"{name} must be 'cpu', 'cuda' or 'cuda:N', got {device!r}")
     if not _C.CUDA_ARCHS:
@@ -474,10 +476,8 @@ def device_of(device: str | int | torch.device | None, out: Any, maps: Any) -> t
     for array in (out, maps):
         if isinstance(array, (torch.Tensor, Systems)):
             return check_device("device", array.device)
-    if out is not None and hasattr(out, "__dlpack_device__"):
-        kind, index = out.__dlpack_device__()
-        if int(kind) == 2:  # kDLCUDA
-            return check_device("device", torch.device("cuda", int(index)))
+    if out is not None and hasattr(out, "__dlpack_device__") and (index := cuda_index("out", out)) is not None:
+        return check_device("device", torch.device("cuda", check_int("out's device", index, 0, 127)))
     return torch.device("cpu")
 
 
@@ -488,9 +488,10 @@ def _columns(size: int, dtype: torch.dtype) -> int:
 def _check_dtype(dtype: torch.dtype | None, legal: tuple[torch.dtype, ...] = (*DTYPES, BITS)) -> torch.dtype:
     if dtype is None:
         return torch.uint8
+    if not isinstance(dtype, torch.dtype):
+        raise TypeError(f"dtype must be {_listed(legal)}, got {shown(dtype)}")
     if dtype not in legal:
-        error = ValueError if isinstance(dtype, torch.dtype) else TypeError
-        raise error(f"dtype must be {_listed(legal)}, got {dtype!r}")
+        raise ValueError(f"dtype must be {_listed(legal)}, got {dtype}")
     return dtype
 
 
@@ -510,6 +511,11 @@ def check_out(
     It must have ``dtype``, or any legal one where that is None.
     """
     if isinstance(out, torch.Tensor):
+        plain = out.layout is torch.strided and not out.is_quantized
+        if not torch.compiler.is_compiling():  # which takes no such tensors
+            plain = plain and not (out.is_conj() or out.is_neg())
+        if not plain:
+            raise ValueError("out must be a dense tensor whose elements lie in memory as they are, got one that is not")
         actual: torch.device | None = out.device
         kind: Any = out.dtype
         if out.requires_grad:
@@ -526,7 +532,7 @@ def check_out(
         if not out.dtype.isnative:
             raise ValueError(f"out must be in the machine's byte order, got {out.dtype.str}")
     elif hasattr(out, "__dlpack__") and hasattr(out, "shape"):
-        check_out(torch.utils.dlpack.from_dlpack(out), shape, dtype, where, legal)  # shares the memory
+        check_out(shared_tensor("out", out), shape, dtype, where, legal)
         return
     else:
         raise TypeError(f"out must be an array of torch, NumPy or a library with DLPack, got {type(out).__name__}")

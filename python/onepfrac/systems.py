@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
 from onepfrac import _C
+from onepfrac.arrays import host_array
 from onepfrac.checks import check_int
 from onepfrac.ifs import IFS
 
-__all__ = ["Systems", "diverges", "host_array", "pack_words"]
+__all__ = ["Systems", "diverges", "pack_words"]
 
 Maps = ArrayLike | torch.Tensor | IFS
 Seed = int | ArrayLike | torch.Tensor
@@ -29,10 +29,27 @@ class Systems:
         int32 tensor (B, 116), the renderer's own layout, on the device that draws.
     num_maps
         N, of every system.
+
+    Words on the CPU are looked at again when they are drawn, so that no other ones do harm. On a GPU they are trusted:
+    leave them unchanged until the work that was queued is done.
     """
 
     words: torch.Tensor
     num_maps: int
+
+    def __post_init__(self) -> None:
+        if torch.compiler.is_compiling():  # made by `pack` alone
+            return
+        if not isinstance(self.words, torch.Tensor):
+            raise TypeError(f"words must be a torch.Tensor, got {type(self.words).__name__}")
+        shape = tuple(self.words.shape)
+        legal = self.words.dtype is torch.int32 and len(shape) == 2 and shape[1] == _C.SYSTEM_WORDS
+        if not (legal and self.words.layout is torch.strided and self.words.is_contiguous()):
+            raise ValueError(
+                f"words must be contiguous int32 of the shape (B, {_C.SYSTEM_WORDS}), as pack makes them, got"
+                f" {self.words.dtype} {shape}"
+            )
+        object.__setattr__(self, "num_maps", check_int("num_maps", self.num_maps, 1, _C.MAX_MAPS))
 
     def __len__(self) -> int:
         return self.words.shape[0]
@@ -94,13 +111,15 @@ def _words(maps: Maps, probs: ArrayLike | torch.Tensor | None, seed: Seed) -> tu
 
     batch, num_maps = exact.shape[:2]
     if probs is None:
-        double = exact.astype(np.float64)
+        with np.errstate(over="ignore"):  # of long doubles; told below
+            double = exact.astype(np.float64)
         weights = np.abs(double[:, :, 0, 0] * double[:, :, 1, 1] - double[:, :, 0, 1] * double[:, :, 1, 0])
         if batch and not weights.any(axis=1).all():
             index = int(np.argmin(weights.any(axis=1)))
             raise ValueError(f"probs must be given: all determinants of maps[{index}] are zero, got None")
     else:
-        weights = host_array("probs", probs).astype(np.float64)
+        with np.errstate(over="ignore"):
+            weights = host_array("probs", probs).astype(np.float64)
         if weights.shape not in ((num_maps,), (batch, num_maps)):
             raise ValueError(f"probs must have the shape ({num_maps},) or ({batch}, {num_maps}), got {weights.shape}")
         weights = np.broadcast_to(weights, (batch, num_maps))
@@ -123,27 +142,9 @@ def _seeds(seed: Seed, batch: int) -> NDArray[np.uint64]:
             f"seed must be an integer or (B,) integers in 0..2**64 - 1, got {numbers.dtype} of shape {numbers.shape}"
         )
     if numbers.ndim == 0:
-        return _seeds(int(numbers), batch)
+        return _seeds(int(numbers[()]), batch)
     if numbers.shape != (batch,):
         raise ValueError(f"seed must be an integer or have the shape ({batch},), got {numbers.shape}")
     if (numbers < 0).any():
         raise ValueError(f"seed must be in 0..2**64 - 1, got {int(numbers.min())}")
     return np.ascontiguousarray(numbers, dtype=np.uint64)
-
-
-def host_array(name: str, array: Any) -> NDArray[Any]:
-    """Bring any array of real numbers to the host, as NumPy."""
-    if isinstance(array, torch.Tensor):
-        tensor = array.detach()
-        if tensor.dtype is torch.bfloat16:
-            tensor = tensor.float()
-        array = tensor.cpu().numpy()
-    elif hasattr(array, "__dlpack_device__") and not isinstance(array, np.ndarray):
-        array = torch.utils.dlpack.from_dlpack(array).cpu().numpy()
-    try:
-        result = np.asarray(array)
-    except ValueError as error:
-        raise ValueError(f"{name} must be a regular array of real numbers: {error}") from None
-    if result.dtype.kind not in "iuf":
-        raise TypeError(f"{name} must hold real numbers, got {result.dtype} of shape {result.shape}")
-    return result
