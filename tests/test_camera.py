@@ -983,7 +983,7 @@ BAD: list[tuple[type[Exception] | tuple[type[Exception], ...], str, dict[str, An
     (ValueError, rf"{BIT_SHAPES} \(2, 1, 40, 1\)", {"canvases": np.zeros((2, 1, 40, 1), np.int32)}),
     (ValueError, rf"{BIT_SHAPES} \(2, 40, 2\)", {"canvases": np.zeros((2, 40, 2), np.int32)}),
     (ValueError, rf"{BIT_SHAPES} \(1, 1, 4, 1\)", {"canvases": np.zeros((1, 1, 4, 1), np.int32)}),
-    (ValueError, "device must be 'cpu', 'cuda' .* got device", {"canvases": torch.from_numpy(CANVASES).to("meta")}),
+    (ValueError, "canvases must be on the CPU .* on meta", {"canvases": torch.from_numpy(CANVASES).to("meta")}),
     ((TypeError, ValueError), "canvases must", {"canvases": torch.from_numpy(CANVASES).to_sparse()}),
     (ValueError, "size must be given for canvases that are not square, got 9 x 8", {"canvases": CANVASES[0, :8, :9]}),
     (ValueError, "size must be an integer in 8..4096, got 4", {"canvases": CANVASES[:, :4, :4]}),

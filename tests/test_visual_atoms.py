@@ -550,7 +550,7 @@ def test_the_core_refuses_what_it_cannot_draw_into() -> None:
         _C.draw_atoms(words[:, :12].copy(), good, 2048, 1, "", 0)
     with pytest.raises(ValueError, match="no atom may have more than max_vertices"):
         _C.draw_atoms(words, good, 99, 1, "", 0)
-    with pytest.raises(ValueError, match="threads must be 1 or more"):
+    with pytest.raises(ValueError, match="threads must be 1 to 1024"):
         _C.draw_atoms(words, good, 2048, 0, "", 0)
     bad = words.copy()
     bad[0, 2] = 2**31 + 5

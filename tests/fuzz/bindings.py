@@ -22,7 +22,7 @@ from fuzz.runner import main, refused
 from onepfrac import _C
 from onepfrac.arrays import shared_tensor
 
-__all__ = ["CALLS", "run_case"]
+__all__ = ["CALLS", "check", "run_case"]
 
 GUARD = 256
 LEVELS = _C.simd_levels()
@@ -174,12 +174,13 @@ def _shot_parts(rng: Rng, batch: int, size: int) -> dict[str, Any]:
         views *= rng.choice([1e-9, 1e4, 1e8])
         views[..., :2] = np.clip(views[..., :2], -9.0, 9.0)  # wide kernels take long
     top, left = rng.integers(0, size, (2, batch))
+    width = np.floor(rng.uniform(0.0, 1.0, batch) * (size - left + 1))
     return {
         "views": views,
         "steps": steps,
         "amounts": amounts,
         "windows": rng.uniform(-0.2, 0.3, (batch, 6, 2, 3)),
-        "erased": np.stack([top, left, size - top, rng.integers(0, size - left + 1)], axis=1).astype(np.int32),
+        "erased": np.stack([top, left, size - top, width], axis=1).astype(np.int32),
         "keys": rng.integers(0, 2**64, batch, np.uint64),
         "size": size,
     }
@@ -260,7 +261,7 @@ def _atom_parts(rng: Rng, batch: int) -> dict[str, Any]:
     low, high = np.array([0, 0, 0, 0, 0, -20, -20]), np.array([6, 0.1, 30, 2, 2, 60, 60])
     if rng.integers(6) == 0:
         low, high = np.array([0, 0, 0, 0, 0, -16384, -16384]), np.array([100, 100, 4096, 64, 64, 16384, 16384])
-    sizes = rng.uniform(low, high, (batch, 7)).astype(np.float32)
+    sizes = (low + (high - low) * rng.uniform(0.0, 1.0, (batch, 7))).astype(np.float32)
     return {"keys": rng.integers(0, 2**64, batch, np.uint64), "counts": counts.astype(np.int32), "sizes": sizes}
 
 
@@ -301,10 +302,11 @@ def _paint_scenes(rng: Rng) -> Call:
     high = np.array([pictures, 8, 256, 256, 256, 60, 60, 60])
     if rng.integers(6) == 0:
         low[5:], high[5:] = (1, -4096, -4096), (4097, 4097, 4097)
+    objects = np.floor(low + (high - low) * rng.uniform(0.0, 1.0, (batch, most, 8))).astype(np.int32)
     arguments = {
         "pictures": rng.integers(0, 256, (pictures, 1, side, side), np.uint8),
         "scenes": scenes,
-        "objects": rng.integers(low, high, (batch, most, 8)).astype(np.int32),
+        "objects": objects,
         "out": out.array,
         "workspace": None,
     }
@@ -381,8 +383,14 @@ CALLS: tuple[Callable[[Rng], Call], ...] = (
 
 
 def run_case(seed: int, number: int) -> str:
-    """Make a case, check it, and return ``right``, or ``refused`` where the call was."""
-    rng = np.random.Generator(np.random.PCG64([seed, number]))
+    """Make a case by its number and check it."""
+    if number % 1024 == 0:
+        gc.collect()
+    return check(np.random.Generator(np.random.PCG64([seed, number])))
+
+
+def check(rng: Rng) -> str:
+    """Make a case from what ``rng`` draws, check it, and return ``right``, or ``refused`` where the call was."""
     call = CALLS[rng.integers(len(CALLS))](rng)
     arguments = dict(call.arguments)
     changed = garbage = False
@@ -426,8 +434,6 @@ def run_case(seed: int, number: int) -> str:
     if call.out is not None:
         expected = meant["out"]
     assert same(result, expected), f"not what the plain call gives: {call.function}"
-    if number % 1024 == 0:
-        gc.collect()
     return "right"
 
 
