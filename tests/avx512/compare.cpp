@@ -89,8 +89,9 @@ bool atoms_differ(std::mt19937& random, int number) {
     const auto pixels = static_cast<std::size_t>(size * size);
     std::vector<std::uint8_t> expected(pixels, 1), got(pixels, 2);
     Arena arena;
-    draw_atom_avx512(atom, size, arena, got.data());
-    draw_atom_scalar(atom, size, arena, expected.data());
+    Interrupt never;
+    draw_atom_avx512(atom, size, arena, never, got.data());
+    draw_atom_scalar(atom, size, arena, never, expected.data());
     return got != expected;
 }
 
