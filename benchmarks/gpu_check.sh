@@ -43,12 +43,7 @@ cp benchmarks/results/*_gpu.json "$out" 2>/dev/null
 step quick 240 onepfrac pretrain --preset quick --device cuda --out "$out/quick"
 rm -rf "$out/quick" # weights are not results; its log holds speed and waiting time
 if command -v compute-sanitizer >/dev/null; then
-    for tool in memcheck racecheck initcheck synccheck; do
-        step "$tool" 240 compute-sanitizer --tool "$tool" --error-exitcode 9 \
-            python -m pytest -q -m gpu -p no:cacheprovider tests/test_rendering.py tests/test_camera.py \
-            tests/test_visual_atoms.py tests/test_noise.py tests/test_density.py tests/test_scenes.py \
-            -k "current_stream or end_alike or drawn_on_the_way or shrink_far or bits_of_the_cpu or as_the_cpu_does"
-    done
+    step sanitizers 1000 benchmarks/compute_sanitizer.sh "$out"
 else
     summary+=("sanitizers   absent (compute-sanitizer is not on PATH)")
 fi

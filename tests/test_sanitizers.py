@@ -123,3 +123,61 @@ def test_the_core_is_clean_under_valgrind(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_core_agrees_with_itself_on_every_path(tmp_path: Path) -> None:
     tried(drive([build(tmp_path, core(), ()), "100"]))
+
+
+def check_kernels(folder: Path, program: str | None) -> subprocess.CompletedProcess[str]:
+    """Run benchmarks/compute_sanitizer.sh with a shell script in the place of NVIDIA's program, or with none."""
+    tools = folder / "bin"
+    tools.mkdir()
+    for name in ("bash", "dirname", "mkdir", "tail", "grep", "timeout", "cat"):
+        found = shutil.which(name)
+        assert found is not None
+        (tools / name).symlink_to(found)
+    if program is not None:
+        (tools / "compute-sanitizer").write_text(f"#!/bin/bash\n{program}\n")
+        (tools / "compute-sanitizer").chmod(0o755)
+    return subprocess.run(
+        [str(ROOT / "benchmarks" / "compute_sanitizer.sh"), str(folder / "logs"), "tests/test_noise.py"],
+        env={"PATH": str(tools), "SECONDS_EACH": "2"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
+
+
+def test_every_tool_of_compute_sanitizer_runs_the_tests_that_need_a_gpu(tmp_path: Path) -> None:
+    done = check_kernels(tmp_path, 'echo "$@"; echo "3 passed, 9 deselected in 1.00s"')
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()[-4:]] == list(TOOLS)
+    assert all(line.endswith("clean") for line in done.stdout.splitlines()[-4:])
+    for tool in TOOLS:
+        called = (tmp_path / "logs" / f"{tool}.log").read_text().splitlines()[0]
+        assert called.startswith(f"--tool {tool} --error-exitcode 9 python -m pytest -q -m gpu ")
+        assert called.endswith(" tests/test_noise.py")
+
+
+@pytest.mark.parametrize(
+    ("program", "verdict"),
+    [
+        ("echo 3 passed; exit 9", "reports, see"),
+        ("echo 1 failed; exit 1", "rc 1"),
+        ("echo 7 skipped", "no test ran"),
+        ("sleep() { while :; do :; done; }; sleep", "no end after 2 s"),
+    ],
+)
+def test_one_tool_that_finds_a_fault_or_nothing_to_test_fails_the_check(
+    program: str, verdict: str, tmp_path: Path
+) -> None:
+    done = check_kernels(tmp_path, f"if [ $2 = initcheck ]; then {program}; exit; fi; echo 3 passed")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert [verdict in line for line in done.stdout.splitlines()[-4:]] == [False, False, True, False]
+
+
+def test_a_check_of_kernels_without_compute_sanitizer_says_what_is_missing(tmp_path: Path) -> None:
+    done = check_kernels(tmp_path, None)
+    assert done.returncode == 2
+    assert "compute-sanitizer is not on PATH" in done.stderr
