@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from promises import memory, processes, soak, supply
+from promises import hostile, memory, processes, soak, supply
 from promises.promise import Promise
 
 __all__ = ["TOPICS"]
 
 TOPICS: dict[str, list[Promise]] = {
+    "Hostile input": hostile.PROMISES,
     "Processes": processes.PROMISES,
     "Memory": memory.PROMISES,
     "Long runs": soak.PROMISES,
