@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import os
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -307,6 +309,15 @@ def test_pretrain_refuses_in_one_line(
     tmp_path: Path, arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert words in error_of(["pretrain", *RUN, f"--out={tmp_path / 'run'}", *arguments], capsys)
+
+
+def test_a_run_that_fails_closes_its_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", ResourceWarning)
+        words = ["pretrain", *RUN, f"--out={tmp_path / 'run'}", "--lr=1e30", "--warmup=0"]
+        assert "the loss is" in error_of(words, capsys)
+        gc.collect()
+    assert [str(one.message) for one in said if str(tmp_path) in str(one.message)] == []
 
 
 def test_finetune_takes_what_pretrain_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

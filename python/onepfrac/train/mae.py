@@ -10,6 +10,7 @@ used. The masks of a step follow from (seed, step), so besides weights and optim
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import io
 import json
@@ -176,7 +177,7 @@ def pretrain_mae(settings: Settings) -> Outcome:
     step, counted, stop, first, last = start, 0, False, math.nan, math.nan
     total, clock, vote = torch.zeros((), device=device), machine.Clock(device), parallel.Vote()
     bar = tqdm(total=settings.steps, initial=start, unit="step", dynamic_ncols=True, disable=True if rank else None)
-    with machine.signals() as asked:
+    with machine.signals() as asked, contextlib.closing(log) if log else contextlib.nullcontext():
         batches = iter(loader)
         while step < settings.steps and not stop:
             order = draw_orders(settings.seed, step, settings.batch_size, patches)[rank * share :][:share].to(device)
@@ -219,7 +220,6 @@ def pretrain_mae(settings: Settings) -> Outcome:
 
     # ---- end ---------------------------------------------------------------------------------------------------------
     if log is not None:
-        log.close()
         if step == settings.steps:
             encoder = model.encoder.state_dict()
             checkpoint.write(out / "weights.safetensors", encoder, {"kind": WEIGHTS, "step": step, **info})

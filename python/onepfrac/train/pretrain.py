@@ -9,6 +9,7 @@ weights and optimizer a run's state is the step's number, whatever the number of
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -317,7 +318,7 @@ def pretrain(settings: Settings) -> Outcome:
     bar = tqdm(
         total=settings.steps, initial=start, unit="step", dynamic_ncols=True, disable=None if rank == 0 else True
     )
-    with machine.signals() as asked:
+    with machine.signals() as asked, contextlib.closing(log) if log else contextlib.nullcontext():
         batches = iter(loader)
         while step < settings.steps and not stop:
             with clock.waiting():

@@ -123,7 +123,7 @@ class Log:
             self._board.add_scalar(name, value, step)
 
     def close(self) -> None:
-        """Write what TensorBoard still holds."""
+        """Write what TensorBoard still holds; once more does nothing."""
         self._file.close()
         self._board.close()
 
