@@ -99,6 +99,15 @@ def test_each_sanitizer_reports_a_planted_fault(sanitizer: str, tmp_path: Path) 
     assert word in done.stderr
 
 
+@pytest.mark.parametrize("sanitizer", ["address,undefined", "thread"])
+def test_the_thread_pool_is_clean_under_sanitizers(sanitizer: str, tmp_path: Path) -> None:
+    if (reason := lacks(sanitizer)) is not None:
+        pytest.skip(reason)
+    sources = [ROOT / "csrc" / "cpu" / "thread_pool.cpp", ROOT / "tests" / "native" / "pool.cpp"]
+    program = build(tmp_path, sources, (f"-fsanitize={sanitizer}", *toolchain.SANITIZED_FLAGS))
+    tried(drive([program, "40"], timeout=120))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("sanitizer", ["address,undefined", "thread"])
 def test_the_core_is_clean_under_sanitizers(sanitizer: str, tmp_path: Path) -> None:
