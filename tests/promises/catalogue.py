@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from promises import hostile, memory, processes, soak, supply
+from promises import hostile, memory, native, processes, soak, supply
 from promises.promise import Promise
 
 __all__ = ["TOPICS"]
@@ -11,6 +11,7 @@ TOPICS: dict[str, list[Promise]] = {
     "Hostile input": hostile.PROMISES,
     "Processes": processes.PROMISES,
     "Memory": memory.PROMISES,
+    "The core under sanitizers": native.PROMISES,
     "Long runs": soak.PROMISES,
     "Supply chain": supply.PROMISES,
 }
