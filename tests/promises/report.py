@@ -29,7 +29,10 @@ builds) those tests were seen to notice. The promises and the changes are data i
 PYTHONPATH=tests python -m promises.broken_builds                  # the changes, one after the other
 ```
 
-The bounds of memory, the formats of files and what a new version does with old files: [versions](versions.md).
+The formats of files, and what a new version does with old ones: [versions](versions.md).
+
+Not covered: Python without the GIL. The extension does not declare that it can do without, so such a Python turns its
+GIL on when it imports it; the core, which knows no Python, is called from many threads at once under ThreadSanitizer.
 """
 
 
