@@ -10,6 +10,8 @@ import itertools
 import math
 import os
 import re
+import secrets
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onepfrac.draws import FORMAT_VERSION
-from onepfrac.files import canonical_json, parse_json_object, read_json_object, write_text
+from onepfrac.files import canonical_json, parse_json_object, read_json_object, sync_folder, write_text
 from onepfrac.ifs import IFS, MAX_MAPS
 from onepfrac.systems import diverges
 
@@ -101,7 +103,8 @@ class Categories(Sequence[IFS]):
     def save(self, path: str | os.PathLike[str], search: dict[str, object] | None = None) -> None:
         """Write JSON to a file (see `to_json`), or, where the name does not end in ``.json``, CSV files to a folder.
 
-        The folder is made if it is not there; one that holds other CSV files is refused.
+        The folder appears whole, if it is not there or holds nothing but categories; one that holds other CSV files is
+        refused.
 
         Raises
         ------
@@ -115,12 +118,34 @@ class Categories(Sequence[IFS]):
             write_text(path, self.to_json(search) + "\n")
             return
         check_folder(path, len(self))
-        path.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh, old = (path.with_name(f".{path.name[:200]}.{secrets.token_hex(8)}.{end}") for end in ("tmp", "old"))
         names = [f"{place:05d}.csv" for place in range(len(self))]
-        for name, ifs in zip(names, self.systems, strict=True):
-            rows = np.concatenate([ifs.maps[:, :, :2].reshape(-1, 4), ifs.maps[:, :, 2], ifs.probs[:, None]], axis=1)
-            lines = [",".join(f"{value:.18e}" for value in row) for row in rows.tolist()]  # numpy.savetxt's format
-            write_text(path / name, "\n".join(lines) + "\n")
+        try:
+            fresh.mkdir()
+            for name, ifs in zip(names, self.systems, strict=True):
+                rows = np.concatenate(
+                    [ifs.maps[:, :, :2].reshape(-1, 4), ifs.maps[:, :, 2], ifs.probs[:, None]], axis=1
+                )
+                lines = [",".join(f"{value:.18e}" for value in row) for row in rows.tolist()]  # numpy.savetxt's format
+                write_text(fresh / name, "\n".join(lines) + "\n")
+            # A folder appears whole, as fewer categories would be read as all of them.
+            if path.is_dir() and not path.is_symlink() and {entry.name for entry in path.iterdir()} <= set(names):
+                os.replace(path, old)
+            if path.exists():  # something else lies there too, and stays
+                for name in names:
+                    os.replace(fresh / name, path / name)
+                sync_folder(path)
+            else:
+                os.replace(fresh, path)
+        except BaseException:
+            if old.exists() and not path.exists():
+                os.replace(old, path)
+            raise
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
+        sync_folder(path.parent)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Categories:

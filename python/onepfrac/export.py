@@ -414,7 +414,7 @@ class _Writer(Protocol):
     written: int
 
     def check(self) -> set[int]:
-        """Return the parts of which files are missing; raise a ValueError if others lie among them."""
+        """Return the parts of which files are missing or cut short; raise a ValueError if others lie among them."""
 
     def pack(self, images: range, pngs: list[bytes], targets: torch.Tensor) -> _Packed:
         """Do with a chunk what can be done in any order, in a worker."""
@@ -516,6 +516,7 @@ class _Shards:
         self.part_size = shard_size
         self.written = 0
         self._multi_label = recipe.multi_label
+        self._images = recipe.num_images
         self._digits = _digits(recipe.num_images)
         self._shards = -(-recipe.num_images // shard_size)
         self._file: BinaryIO | None = None
@@ -527,7 +528,35 @@ class _Shards:
             raise ValueError(
                 f"{self.root / min(strangers)} is none of the export's {self._shards} shards; move it elsewhere"
             )
-        return {names[name] for name in names.keys() - found}
+        missing = {names[name] for name in names.keys() - found}
+        return missing | {names[name] for name in found if not self._is_whole(self.root / name, names[name])}
+
+    def _is_whole(self, path: Path, number: int) -> bool:
+        """Tell whether a shard holds its members, each to its end, and the blocks that end an archive.
+
+        What a member holds between its first and last bytes is not read, so this takes some microseconds an image.
+        """
+        images = range(number * self.part_size, min((number + 1) * self.part_size, self._images))
+        kind = "json" if self._multi_label else "cls"
+        place = 0
+        if path.is_symlink() or not path.is_file():
+            return False
+        with open(path, "rb", buffering=0) as file:
+            for name in (f"{image:0{self._digits}}.{end}" for image in images for end in ("png", kind)):
+                try:
+                    header = tarfile.TarInfo.frombuf(
+                        os.pread(file.fileno(), tarfile.BLOCKSIZE, place), "ascii", "strict"
+                    )
+                except (tarfile.HeaderError, UnicodeDecodeError):
+                    return False
+                if header.name != name or not header.isreg():
+                    return False
+                end = place + tarfile.BLOCKSIZE + header.size
+                if name.endswith(".png") and os.pread(file.fileno(), len(png.END), end - len(png.END)) != png.END:
+                    return False
+                place = end + -header.size % tarfile.BLOCKSIZE
+            rest = os.pread(file.fileno(), 2 * tarfile.RECORDSIZE, place)
+        return rest == _end(place)
 
     def pack(self, images: range, pngs: list[bytes], targets: torch.Tensor) -> _Packed:
         members = []
@@ -554,8 +583,7 @@ class _Shards:
         file, path = self._file, self.root / _PARTIAL / _SHARD
         assert file is not None  # a part has a chunk
         with _writing(path):
-            end = bytes(2 * tarfile.BLOCKSIZE)
-            end += bytes(-(file.tell() + len(end)) % tarfile.RECORDSIZE)
+            end = _end(file.tell())
             file.write(end)
             _flush(file)
             file.close()
@@ -586,6 +614,12 @@ def _member(name: str, data: bytes) -> bytes:
     header = tarfile.TarInfo(name)
     header.size = len(data)
     return header.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict") + data + bytes(-len(data) % tarfile.BLOCKSIZE)
+
+
+def _end(length: int) -> bytes:
+    """Return what ends an archive of so many bytes: two blocks of zeros, and more to fill the last record."""
+    end = bytes(2 * tarfile.BLOCKSIZE)
+    return end + bytes(-(length + len(end)) % tarfile.RECORDSIZE)
 
 
 def _make_folder(path: Path) -> None:

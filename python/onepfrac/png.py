@@ -17,7 +17,7 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["bitmaps", "pictures"]
+__all__ = ["END", "bitmaps", "pictures"]
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GRAY, _COLOUR, _PALETTE = 0, 2, 3  # colour types
@@ -76,11 +76,12 @@ def _head(width: int, height: int, depth: int, colour: int) -> bytes:
 
 def _file(head: bytes, rows: NDArray[np.uint8]) -> bytes:
     packer = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, 8, zlib.Z_RLE)
-    return b"".join((head, _chunk(b"IDAT", packer.compress(rows.data) + packer.flush()), _END))
+    return b"".join((head, _chunk(b"IDAT", packer.compress(rows.data) + packer.flush()), END))
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))
 
 
-_END = _chunk(b"IEND", b"")
+END = _chunk(b"IEND", b"")
+"""The last bytes of every file."""

@@ -12,7 +12,7 @@ from safetensors.torch import save
 
 from onepfrac import files
 from onepfrac.train.average import Average
-from onepfrac.train.digest import check_digest, digest
+from onepfrac.train.digest import check_digest, check_seal, digest, sealed
 from onepfrac.train.parallel import spread_like, whole
 
 __all__ = ["read", "read_info", "restore", "training_state", "write"]
@@ -24,7 +24,9 @@ _SCALER: dict[str, type] = {"scale": float, "_growth_tracker": int}  # what move
 def write(
     path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor], info: Mapping[str, Any], here: bool = True
 ) -> None:
-    """Write tensors of any device, ``info`` (plain JSON data) and a checksum to ``path``; the file is whole or absent.
+    """Write tensors of any device and ``info`` (plain JSON data) to ``path``; the file is whole or absent.
+
+    A checksum of the tensors and one of the header with it make sure that what is read is what was written.
 
     Where not ``here``, as on all ranks but one, nothing is written.
     """
@@ -32,7 +34,7 @@ def write(
         return
     # Copies, because safetensors refuses tensors that share memory, as tied weights do.
     plain = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-    about = {**info, "sha256": digest(plain)}
+    about = sealed({**info, "sha256": digest(plain)})
     # "format" is what other readers of safetensors look for.
     files.write_bytes(path, save(plain, {"format": "pt", _KEY: files.canonical_json(about)}))
 
@@ -45,7 +47,7 @@ def read_info(path: str | os.PathLike[str]) -> dict[str, Any]:
     OSError
         If the file cannot be read.
     ValueError
-        If it is truncated or no safetensors file, or its JSON object is not legal.
+        If it is truncated or no safetensors file, its JSON object is not legal, or not the one that was written.
     """
     return _open(path, with_tensors=False)[1]
 
@@ -146,4 +148,5 @@ def _open(path: str | os.PathLike[str], with_tensors: bool) -> tuple[dict[str, t
     except SafetensorError as error:
         raise ValueError(f"{path} is truncated or no safetensors file: {error}") from error
     info = files.parse_json_object(metadata[_KEY], f"the header of {path}") if _KEY in metadata else {}
+    check_seal(info, str(path))
     return tensors, info

@@ -10,7 +10,9 @@ import torch
 
 from onepfrac.files import canonical_json
 
-__all__ = ["check_digest", "digest"]
+__all__ = ["check_digest", "check_seal", "digest", "sealed"]
+
+_SEAL = "header_sha256"
 
 
 def digest(tensors: Mapping[str, torch.Tensor]) -> str:
@@ -26,6 +28,24 @@ def digest(tensors: Mapping[str, torch.Tensor]) -> str:
         total.update(f"{canonical_json([name, dtype, list(tensor.shape)])}\n".encode("ascii"))
         total.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return total.hexdigest()
+
+
+def sealed(info: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``info`` with the SHA-256 of its canonical JSON text as ``header_sha256``; an older one is replaced."""
+    bare = {key: value for key, value in info.items() if key != _SEAL}
+    return {**bare, _SEAL: hashlib.sha256(canonical_json(bare).encode("ascii")).hexdigest()}
+
+
+def check_seal(info: Mapping[str, Any], name: str) -> None:
+    """Refuse a JSON object that is not the one that was `sealed`, if it was.
+
+    Raises
+    ------
+    ValueError
+        If it differs; ``name`` says where it comes from.
+    """
+    if _SEAL in info and (found := sealed(info)[_SEAL]) != info[_SEAL]:
+        raise ValueError(f"{name} was altered: its header has the SHA-256 {found}, but says {info[_SEAL]!r:.80}")
 
 
 def check_digest(tensors: Mapping[str, torch.Tensor], info: Mapping[str, Any], name: str) -> None:

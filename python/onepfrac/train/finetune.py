@@ -267,9 +267,11 @@ def finetune(settings: Settings, train: Photographs | None = None, val: Photogra
     alphas = {"mixup_alpha": settings.mixup, "cutmix_alpha": settings.cutmix}
     rates = {"prob": settings.mix_prob, "switch_prob": settings.mix_switch, "label_smoothing": settings.smoothing}
     mix = Mixup(**alphas, **rates, num_classes=len(train.classes)) if settings.mixes else None
-    if rank == 0 and start == 0:  # nothing of an earlier run may be taken for this one's
-        for old in ("checkpoint.safetensors", "result.json"):
+    if rank == 0:
+        # Nothing of an earlier run may be taken for this one's.
+        for old in ("result.json", run_folder.OLDER, run_folder.CHECKPOINT) if start == 0 else ():
             (out / old).unlink(missing_ok=True)
+        run_folder.settle(out, start)
 
     # ---- loop --------------------------------------------------------------------------------------------------------
     clock, step, stop = machine.Clock(device), start, False
@@ -330,7 +332,7 @@ def finetune(settings: Settings, train: Photographs | None = None, val: Photogra
                 state: dict[str, Any] = {"step": step, "loss_sum": total.item(), "accuracies": accuracies, "top5": top5}
                 state |= {"seconds": seconds_before + clock.seconds(), "scaler": scaler.state_dict()}
                 tensors = checkpoint.training_state(model, optimizer)
-                checkpoint.write(out / "checkpoint.safetensors", tensors, {"kind": CHECKPOINT, **state, **about})
+                run_folder.write_checkpoint(out, tensors, {"kind": CHECKPOINT, **state, **about})
     bar.close()
     vote.close()
 
@@ -352,7 +354,8 @@ def finetune(settings: Settings, train: Photographs | None = None, val: Photogra
         about |= {"versions": run_folder.versions(), "ranks": world, "device": machine.describe(device)}
         result = {**about, **dataclasses.asdict(outcome)}
         files.write_text(out / "result.json", json.dumps(result, indent=2, default=str) + "\n")
-        (out / "checkpoint.safetensors").unlink(missing_ok=True)
+        run_folder.drop_older_checkpoint(out)
+        (out / run_folder.CHECKPOINT).unlink(missing_ok=True)
     parallel.end(begun)
     return outcome
 
@@ -398,15 +401,17 @@ def _evaluate(
     return top1, top5 if len(val.classes) >= 5 else None
 
 
-def _find_state(out: Path) -> tuple[dict[str, Any], bool]:
-    """Return what stands about a run in its folder, if one is there, and whether it is finished."""
+def _find_state(out: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor], bool]:
+    """Return what stands about a run in its folder, if one is there, its tensors, and whether it is finished."""
     if (out / "result.json").exists():
-        return files.read_json_object(out / "result.json"), True
-    path = out / "checkpoint.safetensors"
-    info = checkpoint.read_info(path) if path.exists() else {"kind": CHECKPOINT}
+        return files.read_json_object(out / "result.json"), {}, True
+    found = run_folder.read_checkpoint(out)
+    if found is None:
+        return {}, {}, False
+    path, tensors, info = found
     if info.get("kind") != CHECKPOINT:
-        raise ValueError(f"{path} must be a {CHECKPOINT}, but is {info.get('kind', 'of another program')!r}")
-    return (info if path.exists() else {}), False
+        raise ValueError(f"{path} must be a {CHECKPOINT}, but is {info.get('kind', 'of another program')!r:.80}")
+    return info, tensors, False
 
 
 def _find_run(settings: Settings) -> tuple[Outcome | None, dict[str, torch.Tensor], dict[str, Any]]:
@@ -414,9 +419,9 @@ def _find_run(settings: Settings) -> tuple[Outcome | None, dict[str, torch.Tenso
     out = Path(settings.out)
     if out.exists() and not out.is_dir():
         raise ValueError(f"out must name a folder, got the file {out}")
-    info, finished = _find_state(out) if settings.resume else ({}, False)
+    info, tensors, finished = _find_state(out) if settings.resume else ({}, {}, False)
     if not info:
-        for name, what in (("result", "a result"), ("checkpoint", "a checkpoint"), ("weights", "weights")):
+        for name, what in (("result", "a result"), ("checkpoint*", "a checkpoint"), ("weights", "weights")):
             if any(out.glob(f"{name}.*")) and not settings.overwrite:
                 raise ValueError(
                     f"out: {out} holds {what}; give --overwrite to replace it, --resume to go on, or another --out"
@@ -428,7 +433,7 @@ def _find_run(settings: Settings) -> tuple[Outcome | None, dict[str, torch.Tenso
             is_, was = getattr(settings, name), getattr(saved, name)
             raise ValueError(f"{name} must stay {was!r} to go on from the run in {out}, got {is_!r}")
     if not finished:
-        return None, checkpoint.read(out / "checkpoint.safetensors")[0], info
+        return None, tensors, info
     values = {field.name: info[field.name] for field in dataclasses.fields(Outcome)}
     values |= {"accuracies": tuple((epoch, share) for epoch, share in info["accuracies"])}
     return Outcome(**{**values, "weights": out / "weights.safetensors"}), {}, {}

@@ -214,7 +214,7 @@ def pretrain_mae(settings: Settings) -> Outcome:
                 log.write(step, {"train/loss": last, "train/lr": rate, "speed/images_per_second": speed})
             if saves or ends or stop:
                 state, of_step = checkpoint.training_state(model, optimizer), {"step": step, **info}
-                checkpoint.write(out / run_folder.CHECKPOINT, state, {"kind": CHECKPOINT, **of_step}, rank == 0)
+                run_folder.write_checkpoint(out, state, {"kind": CHECKPOINT, **of_step}, rank == 0)
     bar.close()
     vote.close()
 
@@ -223,6 +223,7 @@ def pretrain_mae(settings: Settings) -> Outcome:
         if step == settings.steps:
             encoder = model.encoder.state_dict()
             checkpoint.write(out / "weights.safetensors", encoder, {"kind": WEIGHTS, "step": step, **info})
+            run_folder.drop_older_checkpoint(out)
         if step == settings.steps and settings.pictures:  # of the stream's first images
             images = stream.take(recipe.plan(np.arange(settings.pictures), settings.draws))[0]
             order = draw_orders(settings.seed, machine.INITIAL, settings.pictures, patches).to(device)
@@ -240,13 +241,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.add_options(parser, Settings)
     given = options.given(parser.parse_args(arguments), Settings)
     try:
-        path = Path(given.get("out", Settings.out), run_folder.CHECKPOINT)
-        if given.get("resume") and path.exists():
-            given = (
-                dataclasses.asdict(run_folder.saved_settings(path, Settings, CHECKPOINT))
-                | {"overwrite": False, "minutes": 0.0}
-                | given
-            )
+        resumes = given.get("resume")
+        saved = run_folder.saved_settings(given.get("out", Settings.out), Settings, CHECKPOINT) if resumes else None
+        if saved is not None:
+            given = dataclasses.asdict(saved) | {"overwrite": False, "minutes": 0.0} | given
         outcome = pretrain_mae(Settings(**given))
     except (FloatingPointError, OSError, TypeError, ValueError) as error:
         print(f"onepfrac.train.mae: error: {' '.join(str(error).split())}", file=sys.stderr)

@@ -200,13 +200,10 @@ def resolve(given: dict[str, Any], preset: str | None = None) -> Settings:
     base = dict(PRESETS[preset]) if preset else {}
     if "out" in given:  # a preset may only write over its own folder
         base.pop("overwrite", None)
-    path = Path(given.get("out", Settings.out)) / run_folder.CHECKPOINT
-    if given.get("resume") and not preset and path.exists():
-        base = dataclasses.asdict(run_folder.saved_settings(path, Settings, CHECKPOINT)) | {
-            "resume": False,
-            "overwrite": False,
-            "minutes": 0.0,
-        }
+    if given.get("resume") and not preset:
+        saved = run_folder.saved_settings(given.get("out", Settings.out), Settings, CHECKPOINT)
+        if saved is not None:
+            base = dataclasses.asdict(saved) | {"resume": False, "overwrite": False, "minutes": 0.0}
     return Settings(**(base | given))
 
 
@@ -379,21 +376,24 @@ def pretrain(settings: Settings) -> Outcome:
                     step, {**entry, "speed/images_per_second": speed, "speed/waiting_for_data": waiting / seconds}
                 )
             of_step = {"step": step, **info, "metrics": {"loss": last[0], "accuracy": last[1]}}
-            if saves or ends or stop:
-                state = checkpoint.training_state(model, optimizer, scaler, average)
-                checkpoint.write(out / run_folder.CHECKPOINT, state, {"kind": CHECKPOINT, **of_step}, rank == 0)
+            # The checkpoint comes last: a run that is killed here makes these weights again when it goes on.
             for suffix in [f"-{step:07d}"] * keeps + [""] * ends:
                 whole = {name: parallel.whole(tensor) for name, tensor in model.state_dict().items()}
                 checkpoint.write(out / f"weights{suffix}.safetensors", whole, {"kind": WEIGHTS, **of_step}, rank == 0)
                 if average is not None:
                     made = {"kind": WEIGHTS, "average": True, **of_step}
                     checkpoint.write(out / f"weights-ema{suffix}.safetensors", average.weights(), made, rank == 0)
+            if saves or ends or stop:
+                state = checkpoint.training_state(model, optimizer, scaler, average)
+                run_folder.write_checkpoint(out, state, {"kind": CHECKPOINT, **of_step}, rank == 0)
     bar.close()
     vote.close()
 
     # ---- end -----------------------------------------------------------------------------------------------------
     if log is not None:
         log.close()
+        if step == settings.steps:
+            run_folder.drop_older_checkpoint(out)
     parallel.end(begun)
     seconds = clock.seconds()
     return Outcome(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,12 +18,33 @@ from torch.utils.tensorboard import SummaryWriter
 from onepfrac import __version__, files
 from onepfrac.train import checkpoint, options
 
-__all__ = ["Log", "begin", "find_checkpoint", "saved_settings", "versions"]
+__all__ = [
+    "Log",
+    "begin",
+    "drop_older_checkpoint",
+    "find_checkpoint",
+    "read_checkpoint",
+    "saved_settings",
+    "settle",
+    "versions",
+    "write_checkpoint",
+]
 
 _Settings = TypeVar("_Settings")
 
-CHECKPOINT, LOG = "checkpoint.safetensors", "log.jsonl"
-_OWN = (CHECKPOINT, LOG, "weights.safetensors", "weights-*.safetensors", "reconstruction.png", "tensorboard/events.*")
+# The temporary names of `files.write_bytes` for the files of a run.
+_LEFT = re.compile(r"\.(?:\w+(?:-\w+)*\.(?:safetensors|jsonl?|png))\.[0-9a-f]{16}\.tmp")
+
+CHECKPOINT, OLDER, LOG = "checkpoint.safetensors", "checkpoint-before.safetensors", "log.jsonl"
+_OWN = (
+    OLDER,
+    CHECKPOINT,
+    LOG,
+    "weights.safetensors",
+    "weights-*.safetensors",
+    "reconstruction.png",
+    "tensorboard/events.*",
+)
 
 
 def versions() -> dict[str, str]:
@@ -29,17 +52,81 @@ def versions() -> dict[str, str]:
     return {"onepfrac": __version__, "torch": torch.__version__, "timm": timm.__version__}
 
 
-def saved_settings(path: Path, cls: type[_Settings], kind: str) -> _Settings:
-    """Return the settings in the header of a checkpoint.
+def write_checkpoint(
+    out: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor], info: Mapping[str, Any], here: bool = True
+) -> None:
+    """Write the checkpoint of a run as `checkpoint.write` does, and keep the one before it, see `read_checkpoint`."""
+    path = Path(out, CHECKPOINT)
+    if here and path.exists():
+        os.replace(path, path.with_name(OLDER))
+    checkpoint.write(path, tensors, info, here)
+
+
+def settle(out: str | os.PathLike[str], start: int) -> None:
+    """Remove what killed processes left; if the run goes on from the checkpoint before a damaged one, put it in place.
+
+    ``start`` is the step to go on from.
+    """
+    folder = Path(out)
+    if start and _step_in(folder / CHECKPOINT) != start and (folder / OLDER).exists():
+        os.replace(folder / OLDER, folder / CHECKPOINT)
+    for name in filter(_LEFT.fullmatch, os.listdir(folder) if folder.is_dir() else ()):
+        (folder / name).unlink()
+
+
+def drop_older_checkpoint(out: str | os.PathLike[str]) -> None:
+    """Remove the checkpoint before the last one, of a run that is finished."""
+    Path(out, OLDER).unlink(missing_ok=True)
+
+
+def read_checkpoint(
+    out: str | os.PathLike[str], tensors: bool = True
+) -> tuple[Path, dict[str, torch.Tensor], dict[str, Any]] | None:
+    """Return path, tensors and header of the last checkpoint of a run; None where there is none.
+
+    Where it is damaged the one before it is taken, with a ``RuntimeWarning`` that says what was wrong. Without
+    ``tensors`` the header alone is read.
+
+    Raises
+    ------
+    OSError, ValueError
+        If no checkpoint that is there can be read.
+    """
+    damage: ValueError | None = None
+    for path in (Path(out, CHECKPOINT), Path(out, OLDER)):
+        if not path.exists():
+            continue
+        try:
+            found = checkpoint.read(path) if tensors else ({}, checkpoint.read_info(path))
+        except ValueError as error:
+            damage = damage or error
+            continue
+        if damage is not None:
+            step = found[1].get("step")
+            warnings.warn(f"{damage}; the one before it, of step {step}, is used", RuntimeWarning, stacklevel=2)
+        return path, *found
+    if damage is not None:
+        raise damage
+    return None
+
+
+def saved_settings(out: str | os.PathLike[str], cls: type[_Settings], kind: str) -> _Settings | None:
+    """Return the settings in the header of a run's last checkpoint; None where there is none.
 
     Raises
     ------
     OSError, ValueError
         If the file cannot be read, or is no checkpoint of this ``kind``.
     """
-    info = checkpoint.read_info(path)
+    found = read_checkpoint(out, tensors=False)
+    return None if found is None else _settings_in(found[0], found[2], cls, kind)
+
+
+def _settings_in(path: Path, info: Mapping[str, Any], cls: type[_Settings], kind: str) -> _Settings:
     if info.get("kind") != kind:
-        raise ValueError(f"{path} must be a {kind}, but is {info.get('kind', 'of another program')!r}")
+        raise ValueError(f"{path} must be a {kind}, but is {info.get('kind', 'of another program')!r:.80}")
+    if not isinstance(info.get("settings"), dict):
+        raise ValueError(f"{path} must hold settings, got {info.get('settings')!r:.80}")
     return options.from_json(cls, info["settings"], str(path))
 
 
@@ -64,30 +151,30 @@ def find_checkpoint(
     Raises
     ------
     OSError, ValueError
-        If the folder holds a run and neither is wanted, or a checkpoint of another run or a broken one.
+        If the folder holds a run and neither is wanted, a checkpoint of another run, or broken ones alone.
     """
     out = Path(settings.out)
-    path = out / CHECKPOINT
     if out.exists() and not out.is_dir():
         raise ValueError(f"out must name a folder, got the file {out}")
     if not resume:
-        if (path.exists() or (out / "weights.safetensors").exists()) and not overwrite:
+        if any((out / name).exists() for name in (CHECKPOINT, OLDER, "weights.safetensors")) and not overwrite:
             raise ValueError(
                 f"out: {out} holds a run; give --resume to go on, --overwrite to start anew, or another --out"
             )
         return 0, {}
-    if not path.exists():
+    found = read_checkpoint(out)
+    if found is None:
         return 0, {}
-    saved = saved_settings(path, type(settings), kind)
+    path, tensors, info = found
+    saved = _settings_in(path, info, type(settings), kind)
     for name in sorted({field.name for field in dataclasses.fields(settings)} - free):
         if getattr(saved, name) != getattr(settings, name):
             is_, was = getattr(settings, name), getattr(saved, name)
             raise ValueError(f"{name} must stay {was!r} to go on from {path}, got {is_!r}")
-    tensors, info = checkpoint.read(path)
     if info.get("fingerprint") != fingerprint:
         raise ValueError(f"recipe must stay {info.get('fingerprint')} to go on from {path}, got {fingerprint}")
     step = info.get("step")
-    if not isinstance(step, int) or not 0 < step <= settings.steps:
+    if type(step) is not int or not 0 < step <= settings.steps:
         raise ValueError(f"{path} must hold a step in 1..{settings.steps}, got {step!r}")
     return step, tensors
 
@@ -99,7 +186,16 @@ def begin(out: str | os.PathLike[str], start: int, about: Mapping[str, Any]) -> 
     if start == 0:
         for old in [found for pattern in _OWN for found in folder.glob(pattern)]:
             old.unlink()
+    settle(folder, start)
     files.write_text(folder / "settings.json", json.dumps({**about, "versions": versions()}, indent=2) + "\n")
+
+
+def _step_in(path: Path) -> object:
+    """Return the step of a checkpoint; None where it cannot be read."""
+    try:
+        return checkpoint.read_info(path).get("step")
+    except (OSError, ValueError):
+        return None
 
 
 class Log:
@@ -119,6 +215,7 @@ class Log:
         """Add the values of a step."""
         self._file.write(json.dumps({"step": step, **values}) + "\n")
         self._file.flush()
+        os.fsync(self._file.fileno())  # the checkpoint of this step must not outlive its line
         for name, value in values.items():
             self._board.add_scalar(name, value, step)
 
@@ -131,9 +228,12 @@ class Log:
 def _lines(path: Path) -> list[dict[str, Any]]:
     """Return the whole lines of a log; a run that was killed may leave part of one at the end."""
     lines = []
-    for text in path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []:
+    for text in path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1] if path.exists() else []:
         try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
+            line = json.loads(text)
+        except ValueError:
             break
+        if not isinstance(line, dict) or type(line.get("step")) is not int:
+            break
+        lines.append(line)
     return lines

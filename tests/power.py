@@ -1,0 +1,315 @@
+"""Power cuts and full disks: what writes files is stopped at each of its operations, looked at, and started again.
+
+    python tests/power.py SCENARIO FOLDER [--every N] [--full]
+
+Each try is a process forked from this one. Prints a line of JSON with the number of tries and what was wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import re
+import shutil
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from disk import Disk
+
+import onepfrac
+from onepfrac import IFS, Categories, OnePFrac, category_search, cli, export, recipe_of
+from onepfrac.train import checkpoint, pretrain, publish, run_folder, weights
+from onepfrac.train.experiments import results
+
+TINY: dict[str, Any] = {
+    "steps": 3, "warmup": 1, "save_every": 1, "log_every": 1, "sheet": 0, "device": "cpu", "threads": 1,
+    "num_classes": 4, "delta": 0.5, "points": 500, "canvas": 16, "pad": 1, "size": 16, "batch_size": 4, "lr": 0.1,
+    "model_arg": ("patch_size=8", "embed_dim=8", "depth=1", "num_heads=1"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What is done in a folder, what must hold there at any moment, and what is there in the end.
+
+    ``begin`` prepares the folder, ``work`` may be stopped and is started again, ``look`` raises an AssertionError
+    where a file is read as whole that is not, ``end`` returns what must be the same in the end.
+    """
+
+    work: Callable[[Path], None]
+    look: Callable[[Path], None]
+    end: Callable[[Path], dict[str, Any]]
+    begin: Callable[[Path], None] = lambda folder: None
+
+
+# ---- recipes ---------------------------------------------------------------------------------------------------------
+
+OLD, NEW = OnePFrac(num_classes=4, seed=1), OnePFrac(num_classes=4, seed=2)
+
+
+def _read_recipe(folder: Path) -> None:
+    assert recipe_of(str(folder / "recipe.json")) in (OLD, NEW)
+
+
+# ---- categories and searches -----------------------------------------------------------------------------------------
+
+
+def _search(name: str) -> Callable[[Path], None]:
+    def work(folder: Path) -> None:
+        ticks = iter(range(0, 10**9, 100))  # so that the state is written after each step
+        category_search.time = type("Time", (), {"monotonic": staticmethod(lambda: next(ticks))})  # type: ignore
+        category_search._CANDIDATES = 2  # type: ignore[misc]
+        options = ["--points", "2000", "--size", "32", "--pad", "1", "--threads", "1", "--categories", "4"]
+        if (folder / name).exists():  # it had come to its end
+            return
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            assert cli.main(["search", *options, "--out", str(folder / name)]) == 0
+
+    return work
+
+
+def _look_search(name: str) -> Callable[[Path], None]:
+    def look(folder: Path) -> None:
+        if (folder / name).exists():
+            assert len(Categories.load(folder / name)) == 4, "fewer categories were read as all"
+
+    return look
+
+
+def _systems(first: float) -> Categories:
+    maps = np.array([[[0.5, 0.0, first], [0.0, 0.5, 0.0]], [[0.5, 0.0, 0.0], [0.0, 0.5, 0.5]]])
+    return Categories([IFS(maps + place / 100) for place in range(4)])
+
+
+# ---- exports ---------------------------------------------------------------------------------------------------------
+
+EXPORTED = OnePFrac(num_classes=4, points=200, canvas=16, pad=1)
+
+
+def _export(format: str, **settings: Any) -> Callable[[Path], None]:
+    def work(folder: Path) -> None:
+        export._PART, export._CHUNK = 2, 2  # type: ignore[misc]
+        onepfrac.export_images(EXPORTED, folder / "out", format, workers=1, **settings)
+
+    return work
+
+
+def _look_export(folder: Path) -> None:
+    from PIL import Image
+
+    for path in (folder / "out").glob("[0-9]*/*.png"):
+        with Image.open(path) as picture:
+            picture.load()  # whoever reads a file that has its name must find it whole
+    for path in (folder / "out").glob("*.tar"):
+        import tarfile
+
+        with tarfile.open(path) as archive:
+            assert len(archive.getnames()) == 4, path
+
+
+# ---- trainings -------------------------------------------------------------------------------------------------------
+
+
+def _settings(folder: Path, **changes: Any) -> pretrain.Settings:
+    return pretrain.Settings(**{**TINY, "out": str(folder / "run"), **changes})
+
+
+def _pretrain(folder: Path) -> None:
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        # A cut between the last weights and the last checkpoint's end is a run that has ended.
+        pretrain.pretrain(_settings(folder, resume=(folder / "run").exists()))
+
+
+def _look_run(folder: Path) -> None:
+    for path in folder.glob("run/*.safetensors"):
+        checkpoint.read(path)
+    steps = [json.loads(line)["step"] for line in _text(folder / "run/log.jsonl").split("\n")[:-1]]
+    found = run_folder.read_checkpoint(folder / "run") if (folder / "run").exists() else None
+    if found is not None:
+        assert len(steps) >= found[2]["step"], f"a checkpoint of step {found[2]['step']} with the log of {steps}"
+        assert found[2]["step"] >= max(steps) - 1, f"more than a step was lost: {found[2]['step']} of {steps}"
+
+
+def _text(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
+def _end_run(folder: Path) -> dict[str, Any]:
+    run = folder / "run"
+    names = sorted(path.name for path in run.iterdir() if path.name != "tensorboard")
+    losses = [json.loads(line)["train/loss"] for line in _text(run / "log.jsonl").splitlines()]
+    sums = {name: checkpoint.read_info(run / name)["sha256"] for name in names if name.endswith(".safetensors")}
+    return {"names": names, "losses": losses, **sums}
+
+
+# ---- published folders and results -----------------------------------------------------------------------------------
+
+
+def _publish(folder: Path) -> None:
+    publish.publish(folder / "run", folder / "out", overwrite=True)
+
+
+def _look_published(folder: Path) -> None:
+    if (folder / "out").exists():
+        weights.load_pretrained(folder / "out")
+        assert weights.recipe_of_weights(folder / "out") == recipe_of(str(folder / "out/recipe.json"))
+
+
+def _append(folder: Path) -> None:
+    done = {line["job"] for line in results.read(folder)}
+    for job in range(4):
+        if job not in done:
+            results.append(folder / "results.jsonl", {"job": job, "top1": 0.5})
+
+
+def _look_results(folder: Path) -> None:
+    jobs = [line["job"] for line in results.read(folder)]
+    assert jobs == list(range(len(jobs)))
+
+
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.(tmp|old)")  # see `onepfrac.files`
+
+
+def tree(folder: Path) -> dict[str, Any]:
+    """Return all files of a folder by path, but locks, and temporary ones, which are told by their names."""
+    found = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
+    return {
+        name: path.read_bytes().hex()
+        for name, path in found.items()
+        if path.name != ".lock"
+        and not any(part.startswith(".") and part.endswith((".tmp", ".old")) for part in Path(name).parts)
+    }
+
+
+SCENARIOS = {
+    "recipe": Scenario(
+        lambda folder: NEW.save(folder / "recipe.json"),
+        _read_recipe,
+        tree,
+        lambda folder: OLD.save(folder / "recipe.json"),
+    ),
+    "search": Scenario(
+        _search("systems.json"), _look_search("systems.json"), lambda f: {"end": tree(f)["systems.json"]}
+    ),
+    "search to CSV": Scenario(
+        _search("csv"), _look_search("csv"), lambda f: {k: v for k, v in tree(f).items() if not k.endswith(".partial")}
+    ),
+    "categories over others": Scenario(
+        lambda folder: _systems(0.5).save(folder / "csv"),
+        lambda folder: _look_search("csv")(folder),
+        tree,
+        lambda folder: _systems(0.25).save(folder / "csv"),
+    ),
+    "image folder": Scenario(_export("imagefolder"), _look_export, tree),
+    "shards": Scenario(_export("webdataset", shard_size=2), _look_export, tree),
+    "pretrain": Scenario(_pretrain, _look_run, _end_run),
+    "publish": Scenario(_publish, _look_published, tree, lambda folder: _trained(folder)),
+    "results": Scenario(_append, _look_results, tree),
+}
+
+
+def _trained(folder: Path) -> None:
+    if not (folder.parent / "trained").exists():
+        _pretrain(folder.parent / "trained")
+    shutil.copytree(folder.parent / "trained/run", folder / "run")
+    _publish(folder)
+
+
+# ---- tries -----------------------------------------------------------------------------------------------------------
+
+
+def child(work: Callable[[], object], report: Path) -> tuple[int, str]:
+    """Run ``work`` in a forked process; return its status, 0 where all was well, and what it reported."""
+    report.unlink(missing_ok=True)
+    process = os.fork()
+    if process == 0:
+        status = 1
+        try:
+            warnings.simplefilter("error", RuntimeWarning)
+            said = work()
+            report.write_text("" if said is None else json.dumps(said))
+            status = 0
+        except BaseException:
+            report.write_text(traceback.format_exc())
+        finally:
+            os._exit(status)
+    _, ended = os.waitpid(process, 0)
+    return os.waitstatus_to_exitcode(ended), report.read_text() if report.exists() else ""
+
+
+def main() -> None:
+    """Try all moments."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("scenario", choices=SCENARIOS)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--full", action="store_true", help="the disk is full, instead of the power cut")
+    given = parser.parse_args()
+    scenario, root, report = SCENARIOS[given.scenario], given.folder, given.folder / "report"
+    begun, wrong, kinds = root / "begun", [], ("kept", "cut", "zeros")
+    begun.mkdir(parents=True)
+
+    def finish(folder: Path) -> dict[str, Any]:
+        scenario.work(folder)
+        scenario.look(folder)
+        return scenario.end(folder)
+
+    def disturbed(folder: Path, disk: Disk) -> int:
+        disk.install()
+        scenario.work(folder)
+        return disk.count
+
+    assert child(lambda: scenario.begin(begun), report)[0] == 0, report.read_text()
+    shutil.copytree(begun, root / "count")
+    status, said = child(lambda: disturbed(root / "count", Disk()), report)
+    assert status == 0, said
+    operations = int(said)
+    shutil.copytree(begun, root / "left alone")
+    status, said = child(lambda: finish(root / "left alone"), report)
+    assert status == 0, said
+    expected = json.loads(said)
+    started, tries = time.monotonic(), 0
+    for moment in range(1, operations + 1, given.every):
+        folder = root / "try"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(begun, folder)
+        what = f"{given.scenario}, operation {moment} of {operations}"
+        if given.full:
+            disk = Disk(full=moment)
+            status, said = child(lambda: disturbed(folder, disk), report)  # noqa: B023 - called at once
+            if status == 1 and not ("No space left on device" in said and str(folder) in said.strip().splitlines()[-1]):
+                wrong.append(f"{what}: not an error of a full disk with its path: {said}")
+        else:
+            disk = Disk(stop=moment, lost=kinds[moment // given.every % 3])
+            status, said = child(lambda: disturbed(folder, disk), report)  # noqa: B023
+            if status != 137:
+                wrong.append(f"{what}: ended with {status}: {said}")
+        tries += 1
+        status, said = child(lambda: scenario.look(folder), report)  # noqa: B023
+        if status:
+            wrong.append(f"{what}: at that moment: {said}")
+        status, said = child(lambda: finish(folder), report)  # noqa: B023
+        if status:
+            wrong.append(f"{what}: it did not go on: {said}")
+        elif json.loads(said) != expected:
+            odd = [
+                key
+                for key in expected.keys() | json.loads(said).keys()
+                if expected.get(key) != json.loads(said).get(key)
+            ]
+            wrong.append(f"{what}: other files in the end: {odd}")
+    print(json.dumps({"tries": tries, "wrong": wrong, "seconds": time.monotonic() - started}))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
