@@ -28,8 +28,6 @@ from disk import Disk
 
 import onepfrac
 from onepfrac import IFS, Categories, OnePFrac, category_search, cli, export, recipe_of
-from onepfrac.train import checkpoint, pretrain, publish, run_folder, weights
-from onepfrac.train.experiments import results
 
 TINY: dict[str, Any] = {
     "steps": 3, "warmup": 1, "save_every": 1, "log_every": 1, "sheet": 0, "device": "cpu", "threads": 1,
@@ -72,8 +70,10 @@ def _search(name: str) -> Callable[[Path], None]:
         options = ["--points", "2000", "--size", "32", "--pad", "1", "--threads", "1", "--categories", "4"]
         if (folder / name).exists():  # it had come to its end
             return
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            assert cli.main(["search", *options, "--out", str(folder / name)]) == 0
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as said:
+            status = cli.main(["search", *options, "--out", str(folder / name)])
+        if status:
+            raise OSError(said.getvalue().strip())
 
     return work
 
@@ -120,17 +120,17 @@ def _look_export(folder: Path) -> None:
 # ---- trainings -------------------------------------------------------------------------------------------------------
 
 
-def _settings(folder: Path, **changes: Any) -> pretrain.Settings:
-    return pretrain.Settings(**{**TINY, "out": str(folder / "run"), **changes})
-
-
 def _pretrain(folder: Path) -> None:
+    from onepfrac.train import pretrain
+
+    settings = pretrain.Settings(**{**TINY, "out": str(folder / "run"), "resume": (folder / "run").exists()})
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        # A cut between the last weights and the last checkpoint's end is a run that has ended.
-        pretrain.pretrain(_settings(folder, resume=(folder / "run").exists()))
+        pretrain.pretrain(settings)
 
 
 def _look_run(folder: Path) -> None:
+    from onepfrac.train import checkpoint, run_folder
+
     for path in folder.glob("run/*.safetensors"):
         checkpoint.read(path)
     steps = [json.loads(line)["step"] for line in _text(folder / "run/log.jsonl").split("\n")[:-1]]
@@ -145,6 +145,8 @@ def _text(path: Path) -> str:
 
 
 def _end_run(folder: Path) -> dict[str, Any]:
+    from onepfrac.train import checkpoint
+
     run = folder / "run"
     names = sorted(path.name for path in run.iterdir() if path.name != "tensorboard")
     losses = [json.loads(line)["train/loss"] for line in _text(run / "log.jsonl").splitlines()]
@@ -156,16 +158,22 @@ def _end_run(folder: Path) -> dict[str, Any]:
 
 
 def _publish(folder: Path) -> None:
+    from onepfrac.train import publish
+
     publish.publish(folder / "run", folder / "out", overwrite=True)
 
 
 def _look_published(folder: Path) -> None:
+    from onepfrac.train import weights
+
     if (folder / "out").exists():
         weights.load_pretrained(folder / "out")
         assert weights.recipe_of_weights(folder / "out") == recipe_of(str(folder / "out/recipe.json"))
 
 
 def _append(folder: Path) -> None:
+    from onepfrac.train.experiments import results
+
     done = {line["job"] for line in results.read(folder)}
     for job in range(4):
         if job not in done:
@@ -173,6 +181,8 @@ def _append(folder: Path) -> None:
 
 
 def _look_results(folder: Path) -> None:
+    from onepfrac.train.experiments import results
+
     jobs = [line["job"] for line in results.read(folder)]
     assert jobs == list(range(len(jobs)))
 

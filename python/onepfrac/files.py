@@ -6,6 +6,7 @@ import ctypes
 import json
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -46,7 +47,8 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, target)
     except BaseException as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # where there is no folder there is no temporary file either
+            temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise OSError(error.errno, f"cannot write {target}: {error.strerror}") from error
         raise

@@ -101,6 +101,9 @@ def read_checkpoint(
         except ValueError as error:
             damage = damage or error
             continue
+        if not found[1] and Path(out, OLDER).exists():  # no other program writes into the folder of a run
+            damage = damage or ValueError(f"{path} was altered: its header is not that of a checkpoint")
+            continue
         if damage is not None:
             step = found[1].get("step")
             warnings.warn(f"{damage}; the one before it, of step {step}, is used", RuntimeWarning, stacklevel=2)
