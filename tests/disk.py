@@ -41,7 +41,7 @@ class Disk:
         os.fdopen = self.fdopen  # type: ignore[assignment]
         os.replace = self.replace  # type: ignore[assignment]
         os.fsync = self.fsync  # type: ignore[assignment]
-        for name in ("unlink", "remove", "mkdir", "rmdir"):
+        for name in ("unlink", "remove", "mkdir", "rmdir", "link"):
             setattr(os, name, self._counted(getattr(os, name), name == "mkdir"))
         syncfs = files.sync_file_system
         for module in (files, export):

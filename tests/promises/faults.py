@@ -57,7 +57,7 @@ PROMISES = [
         (
             Break(
                 "python/onepfrac/train/run_folder.py",
-                "        os.replace(path, path.with_name(OLDER))\n",
+                "        _keep(path)\n",
                 "        pass\n",
                 (TWO, BEFORE),
             ),

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import re
+import secrets
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -58,8 +59,20 @@ def write_checkpoint(
     """Write the checkpoint of a run as `checkpoint.write` does, and keep the one before it, see `read_checkpoint`."""
     path = Path(out, CHECKPOINT)
     if here and path.exists():
-        os.replace(path, path.with_name(OLDER))
+        _keep(path)
     checkpoint.write(path, tensors, info, here)
+
+
+def _keep(path: Path) -> None:
+    """Give a checkpoint the older one's name besides its own, so that there is one of either name at any moment."""
+    spare = path.with_name(f".{OLDER}.{secrets.token_hex(8)}.tmp")
+    try:
+        os.link(path, spare)
+    except OSError:  # a file system without links
+        os.replace(path, path.with_name(OLDER))
+        return
+    os.replace(spare, path.with_name(OLDER))
+    spare.unlink(missing_ok=True)  # it stays where both names are of one file already
 
 
 def settle(out: str | os.PathLike[str], start: int) -> None:
