@@ -67,7 +67,7 @@ class Copy:
                 f"{change.file} must hold this once, and does {text.count(change.old)} times: {change.old}"
             )
         file.write_text(text.replace(change.old, change.new))
-        if change.file.startswith(("csrc/", "setup.py", "build_support/")):
+        if change.file.startswith(("csrc/", "setup.py", "build_support/")) and not change.native:
             self._built.add(change.file)
         self.build()
 
@@ -86,13 +86,13 @@ class Copy:
             raise SystemExit(done.stdout + done.stderr)
         self._built = {name for name in self._built if (ROOT / name).read_bytes() != (self.folder / name).read_bytes()}
 
-    def outcomes(self, tests: tuple[str, ...]) -> dict[str, str]:
-        """Run tests and return what became of each: ``failed`` if it did for one of its parameters."""
+    def outcomes(self, tests: tuple[str, ...], *words: str) -> dict[str, str]:
+        """Run tests, with words for pytest, and return what became of each: ``failed`` if one of its parameters did."""
         tally = self.folder / "tally.jsonl"
         tally.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tally", str(tally), *tests]
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tally", str(tally)]
         with subprocess.Popen(
-            command,
+            [*command, *words, *tests],
             cwd=self.folder,
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -143,7 +143,7 @@ def main() -> int:
 def _try(copy: Copy, topic: str, promise: Promise, change: Break, results: str | None) -> bool:
     start = time.monotonic()
     copy.apply(change)
-    outcomes = copy.outcomes(change.tests or promise.tests)
+    outcomes = copy.outcomes(change.tests or promise.tests, *(["--nightly"] if change.native else []))
     copy.undo(change)
     noticed = all(outcome in NOTICED for outcome in outcomes.values())
     line = {

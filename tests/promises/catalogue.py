@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from promises import faults, hostile, memory, native, processes, soak, supply
+from promises import core, faults, hostile, memory, native, processes, soak, supply
 from promises.promise import Promise
 
 __all__ = ["TOPICS"]
@@ -12,6 +12,7 @@ TOPICS: dict[str, list[Promise]] = {
     "Processes": processes.PROMISES,
     "Memory": memory.PROMISES,
     "The core under sanitizers": native.PROMISES,
+    "The core as a whole": core.PROMISES,
     "Faults": faults.PROMISES,
     "Long runs": soak.PROMISES,
     "Supply chain": supply.PROMISES,

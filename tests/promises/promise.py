@@ -12,13 +12,15 @@ class Break:
     """A change that breaks a promise: in ``file`` (from the root of the checkout) ``old`` becomes ``new``.
 
     ``old`` stands once in the file. ``tests`` must each fail then, at least for one of their parameters; where there
-    are none given, all tests of the promise.
+    are none given, all tests of the promise. Where ``native`` is true these tests compile the core themselves, which is
+    slow: they run with ``--nightly``, and the extension stays as it is.
     """
 
     file: str
     old: str
     new: str
     tests: tuple[str, ...] = ()
+    native: bool = False
 
 
 @dataclass(frozen=True)
