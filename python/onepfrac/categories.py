@@ -170,6 +170,8 @@ class Categories(Sequence[IFS]):
         files.sort(key=lambda entry: (int(entry.stem), entry.name))
         if not files:
             raise ValueError(f"{path} must hold files such as 00000.csv, got none")
+        if len(files) > MAX_CATEGORIES:
+            raise ValueError(f"{path} must hold at most {MAX_CATEGORIES} categories, got {len(files)}")
         for first, second in itertools.pairwise(files):
             if int(first.stem) == int(second.stem):
                 raise ValueError(f"{path} must hold each number once, got {first} and {second}")
@@ -183,7 +185,7 @@ class Categories(Sequence[IFS]):
                 f" {values.get('format')!r:.80}"
             )
         if odd := values.keys() - {"type", "format", "systems", "search"}:
-            raise ValueError(f"{name}: unknown fields {sorted(odd)}")
+            raise ValueError(f"{name}: unknown fields {sorted(odd)!r:.200}")
         systems = values.get("systems")
         if not isinstance(systems, list):
             raise TypeError(f"{name}: systems must be a list, got {type(systems).__name__}")
@@ -237,6 +239,8 @@ def _system(name: str, system: object) -> IFS:
 
 
 def _read_csv(path: Path) -> IFS:
+    if not path.is_file():  # a folder of a stranger may hold a pipe, on which one would wait for ever
+        raise ValueError(f"{path} must be a file")
     with open(path, "rb") as file:
         data = file.read(_MAX_CSV_BYTES + 1)
     if len(data) > _MAX_CSV_BYTES:

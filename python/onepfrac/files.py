@@ -24,6 +24,10 @@ __all__ = [
 MAX_JSON_BYTES = 16 * 1024 * 1024
 """Larger JSON files are refused before they are read."""
 
+_MEMORY = {"[": 96, "{": 300, ":": 300, ",": 64}  # bytes that what a character begins or parts takes in Python, at most
+_MEMORY_PER_BYTE = 8  # more than any list of systems takes, whose numbers have their digits
+_MEMORY_SPARE = 64 * 1024 * 1024
+
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     """Write ``data`` to ``path``; a reader sees the old file or the new one, never a part.
@@ -78,8 +82,13 @@ def parse_json_object(text: str, name: str) -> dict[str, object]:
     Raises
     ------
     ValueError
-        If the text is not JSON, is nested too deeply, is not an object, repeats a key or holds NaN or an infinity.
+        If the text is not JSON, is nested too deeply, is not an object, repeats a key or holds NaN or an infinity, or
+        if its values would take more than 64 MiB and 8 bytes for each of its own.
     """
+    # Three bytes of text, "[],", make a list of 64: what is small as a file must not be large in memory.
+    wanted = sum(size * text.count(character) for character, size in _MEMORY.items())
+    if wanted > _MEMORY_PER_BYTE * len(text) + _MEMORY_SPARE:
+        raise ValueError(f"{name} must hold long values, got {len(text)} characters that would take {wanted} bytes")
     try:
         value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
     except RecursionError:
@@ -109,6 +118,7 @@ def read_json_object(path: str | os.PathLike[str], limit: int = MAX_JSON_BYTES) 
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not legal JSON: not UTF-8 text ({error})") from error
+    del data
     return parse_json_object(text, str(path))
 
 
@@ -155,6 +165,6 @@ def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
     result: dict[str, object] = {}
     for key, value in pairs:
         if key in result:
-            raise ValueError(f"key {key!r} stands twice")
+            raise ValueError(f"key {key!r:.80} stands twice")
         result[key] = value
     return result

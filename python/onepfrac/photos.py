@@ -11,6 +11,27 @@ from PIL import Image, ImageOps
 
 __all__ = ["canny_edges", "gray_square"]
 
+_FORMATS = frozenset(
+    [
+        "AVIF",
+        "BMP",
+        "DIB",
+        "GIF",
+        "ICO",
+        "JPEG",
+        "JPEG2000",
+        "MPO",
+        "PCX",
+        "PNG",
+        "PPM",
+        "QOI",
+        "SGI",
+        "TGA",
+        "TIFF",
+        "WEBP",
+    ]
+)
+
 
 def gray_square(photo: object, side: int) -> NDArray[np.uint8]:
     """Return the square in the middle of a photograph, resized and made gray: uint8 (side, side).
@@ -38,15 +59,21 @@ def canny_edges(gray: NDArray[np.uint8], low: float, high: float) -> NDArray[np.
     return np.asarray(edges, np.uint8)
 
 
+def _formats() -> list[str]:
+    """Return Pillow's formats of pixels: those in which a file is a program (EPS) or drawing (WMF) are left out."""
+    Image.init()
+    return [name for name in Image.OPEN if name in _FORMATS]
+
+
 def _opened(photo: object) -> Image.Image:
     """Return the photograph in gray (L) or RGB."""
     if isinstance(photo, (str, os.PathLike)):
         try:
-            with Image.open(photo) as file:
+            with Image.open(photo, formats=_formats()) as file:
                 if file.mode[0] in "IF":  # Pillow would cut off what exceeds 255
                     raise ValueError(f"photo must have 8 bits a channel, got Pillow's mode {file.mode!r}")
-                upright = ImageOps.exif_transpose(file)
-                return upright if upright.mode == "L" else upright.convert("RGB")
+                ImageOps.exif_transpose(file, in_place=True)  # in place, as a copy would take as much memory again
+                return file if file.mode in ("L", "RGB") else file.convert("RGB")
         except Image.DecompressionBombError as error:
             raise ValueError(f"photo must have fewer pixels: {error}") from error
     if not isinstance(photo, np.ndarray):

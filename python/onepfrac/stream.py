@@ -284,13 +284,13 @@ class Stream(IterableDataset[Batch]):
             raise TypeError(f"state must be a dict, got {type(state).__name__}")
         legal = {"format", "recipe", "stream", "samples"}
         if not legal <= state.keys() or not state.keys() <= legal | {"worker"}:
-            raise ValueError(f"state must have the keys {sorted(legal)}, got {sorted(map(str, state))}")
+            raise ValueError(f"state must have the keys {sorted(legal)}, got {sorted(map(str, state))!r:.200}")
         for key, here in (("format", FORMAT_VERSION), ("recipe", self._recipe.fingerprint)):
             if type(state[key]) is not type(here):
-                raise TypeError(f"state[{key!r}] must be a {type(here).__name__}, got {state[key]!r}")
+                raise TypeError(f"state[{key!r}] must be a {type(here).__name__}, got {state[key]!r:.80}")
             if state[key] != here:
                 raise ValueError(
-                    f"state[{key!r}] must be {here!r}, got {state[key]!r}: it is the state of another {key}"
+                    f"state[{key!r}] must be {here!r}, got {state[key]!r:.80}: it is the state of another {key}"
                 )
         self._check_settings(state["stream"])
         position = self.state_at(check_int("state['samples']", state["samples"], 0, MAX_SAMPLE - 1))["samples"]
@@ -298,8 +298,9 @@ class Stream(IterableDataset[Batch]):
         if "worker" in state and (get_worker_info() is None or state["worker"] != list(_worker())):
             here = f"worker {list(_worker())}" if get_worker_info() is not None else "no worker"
             raise ValueError(
-                f"state['worker'] {state['worker']!r} ([worker, workers]) is the state of one loader worker, this is"
-                f" {here}: resume a loader's state with as many workers, or make a state with stream.state_at(samples)"
+                f"state['worker'] {state['worker']!r:.80} ([worker, workers]) is the state of one loader worker,"
+                f" this is {here}: resume a loader's state with as many workers, or make a state with"
+                " stream.state_at(samples)"
             )
         if get_worker_info() is None:
             self._samples = position
@@ -324,11 +325,12 @@ class Stream(IterableDataset[Batch]):
             raise TypeError(f"state['stream'] must be a dict, got {type(settings).__name__}")
         here = self._settings()
         if settings.keys() != here.keys():
-            raise ValueError(f"state['stream'] must have the keys {sorted(here)}, got {sorted(map(str, settings))}")
+            got = sorted(map(str, settings))
+            raise ValueError(f"state['stream'] must have the keys {sorted(here)}, got {got!r:.200}")
         for key, value in here.items():
             if settings[key] != value or type(settings[key]) is not type(value):
                 raise ValueError(
-                    f"state['stream'][{key!r}] must be {value!r} as in this stream, got {settings[key]!r}; to go on"
+                    f"state['stream'][{key!r}] must be {value!r} as in this stream, got {settings[key]!r:.80}; to go on"
                     " at the same place with other settings, load stream.state_at(samples)"
                 )
 

@@ -173,13 +173,13 @@ class Recipe(ABC):
         """Make the recipe from a parsed JSON object; ``name`` says in errors where it came from."""
         values = dict(values)
         if values.get("format") != FORMAT_VERSION or isinstance(values["format"], bool):
-            raise ValueError(f"{name}: format must be {FORMAT_VERSION}, got {values.get('format')!r}")
+            raise ValueError(f"{name}: format must be {FORMAT_VERSION}, got {values.get('format')!r:.80}")
         if values.get("dataset") != cls.dataset:
-            raise ValueError(f"{name}: dataset must be {cls.dataset!r}, got {values.get('dataset')!r}")
+            raise ValueError(f"{name}: dataset must be {cls.dataset!r}, got {values.get('dataset')!r:.80}")
         del values["format"], values["dataset"]
         known = {field.name for field in fields(cls)}  # type: ignore[arg-type]
         if unknown := sorted(values.keys() - known):
-            raise ValueError(f"{name}: unknown fields {unknown}; {cls.dataset} has {sorted(known)}")
+            raise ValueError(f"{name}: unknown fields {unknown!r:.200}; {cls.dataset} has {sorted(known)}")
         if missing := sorted(known - values.keys()):
             raise ValueError(f"{name}: missing fields {missing}")
         try:

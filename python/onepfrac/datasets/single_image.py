@@ -255,6 +255,8 @@ def _decode(pixels: object, edges: bool, canvas: int) -> NDArray[np.uint8]:
     what = f"base64 of {canvas * columns} bytes ({canvas} rows of {columns})"
     if not isinstance(pixels, str):
         raise TypeError(f"pixels must be {what}, got a {type(pixels).__name__}")
+    if len(pixels) > 2 * canvas * columns + 1000:  # told before memory is taken for them
+        raise ValueError(f"pixels must be {what}, got {len(pixels)} characters")
     try:
         data = base64.b64decode(pixels, validate=True)
     except (binascii.Error, ValueError) as error:  # ValueError: not ASCII

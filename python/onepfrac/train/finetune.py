@@ -30,6 +30,7 @@ from tqdm import tqdm
 from onepfrac import files
 from onepfrac.draws import Purpose, permutation
 from onepfrac.train import checkpoint, machine, options, parallel, run_folder
+from onepfrac.train.bounded import bound_by
 from onepfrac.train.images import Augment, Batches, Photographs, Wanted, check_splits, load_splits, loader
 from onepfrac.train.models import build_model, load_body, model_of
 from onepfrac.train.options import setting
@@ -241,7 +242,9 @@ def finetune(settings: Settings, train: Photographs | None = None, val: Photogra
     begun = parallel.begin(device)
     parallel.same_everywhere("the step to go on from", start)
     machine.seed_step(settings.seed, machine.INITIAL)
-    model = build_model(name, len(train.classes), size, options.model_arguments(arguments), settings.drop_path)
+    # A model that the weights name, and not the user, may be as large as they are.
+    bound = None if settings.model else bound_by(body or saved, len(train.classes), settings.size)
+    model = build_model(name, len(train.classes), size, options.model_arguments(arguments), settings.drop_path, bound)
     if body:
         load_body(model, body, settings.weights)
     model = model.to(device).train()

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import timm
 import torch
 
+from onepfrac.train.bounded import Bound, Bounded
+
 __all__ = ["build_model", "classifier_names", "load_all", "load_body", "model_of", "takes_size"]
 
 # What timm's constructors, forward passes and checkpoint filters raise where arguments, sizes or shapes do not fit.
-_UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+_UNFIT = (
+    *(ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, OSError, RuntimeError),
+    *(TypeError, ValueError),
+)
+_NAME = re.compile(r"\w+(\.\w+)?", re.ASCII)  # with a tag; neither a path nor a place in the network
+_MAX_NUMBER = 1_000_000
+_MAX_KERNEL = 64 * 64  # larger patches than any model's; timm's resampling takes time by the square of this
 
 
 def build_model(
-    name: str, num_classes: int, size: int, arguments: Mapping[str, Any], drop_path: float = 0.0
+    name: str,
+    num_classes: int,
+    size: int,
+    arguments: Mapping[str, Any],
+    drop_path: float = 0.0,
+    bound: Bound | None = None,
 ) -> torch.nn.Module:
     """Make a timm model with fresh weights, in training mode.
 
@@ -35,30 +50,47 @@ def build_model(
         Further keyword arguments of ``timm.create_model``.
     drop_path
         Rate of stochastic depth; 0 is legal for every model.
+    bound
+        What the model may take, where name or arguments come from strangers.
 
     Raises
     ------
     ValueError
         If timm does not know the model, or the model refuses an argument, does not take images of this size, has no
-        stochastic depth or is no image classifier.
+        stochastic depth, is no image classifier or takes more than ``bound``.
     """
-    if not timm.is_model(name):
-        raise ValueError(f"model must be one of timm's (timm.list_models() lists them), got {name!r}")
+    if not _NAME.fullmatch(name) or not timm.is_model(name):
+        raise ValueError(f"model must be one of timm's (timm.list_models() lists them), got {name!r:.80}")
+    if bound is not None:
+        _check_numbers(name, [size, *arguments.values()])
     keywords = dict(arguments)
     if takes_size(name):
         keywords["img_size"] = size
     if drop_path:
         keywords["drop_path_rate"] = drop_path
     try:
-        model: torch.nn.Module = timm.create_model(name, num_classes=num_classes, **keywords)
+        with Bounded(bound.making) if bound else nullcontext():
+            model: torch.nn.Module = timm.create_model(name, num_classes=num_classes, **keywords)
     except _UNFIT as error:
         if "drop_path_rate" in str(error):
             raise ValueError(
                 f"drop_path must be 0 for model {name}, which has no stochastic depth; got {drop_path}"
             ) from error
         raise ValueError(f"model {name} cannot be made with {keywords}: {_why(error)}") from error
-    _check_images(model, name, num_classes, (int(keywords.get("in_chans", 3)), size, size))
+    _check_images(model, name, num_classes, (keywords.get("in_chans", 3), size, size), bound)
     return model
+
+
+def _check_numbers(name: str, values: list[Any]) -> None:
+    """Refuse numbers in a stranger's arguments that would make long lists in Python, of which torch knows nothing."""
+    while values:
+        value = values.pop()
+        if isinstance(value, (list, tuple, set, frozenset)):
+            values.extend(value)
+        elif isinstance(value, dict):
+            values.extend([*value.keys(), *value.values()])
+        elif isinstance(value, int) and abs(value) > _MAX_NUMBER:
+            raise ValueError(f"model {name} must have a size and arguments up to {_MAX_NUMBER}, got {value!r:.20}")
 
 
 def takes_size(name: str) -> bool:
@@ -132,7 +164,7 @@ def _resample(model: torch.nn.Module, weights: dict[str, torch.Tensor]) -> dict[
     """Return the weights as timm fits them to a model of another image size; unchanged where it cannot."""
     # The function that create_model(..., pretrained=True) calls; it stands beside the model's class.
     fit = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
-    if fit is None:
+    if fit is None or any(value.ndim == 4 and value.shape[2:].numel() > _MAX_KERNEL for value in weights.values()):
         return weights
     try:
         fitted: dict[str, torch.Tensor] = fit(dict(weights), model)
@@ -141,7 +173,9 @@ def _resample(model: torch.nn.Module, weights: dict[str, torch.Tensor]) -> dict[
     return fitted if fitted.keys() == weights.keys() else weights
 
 
-def _check_images(model: torch.nn.Module, name: str, num_classes: int, shape: tuple[int, int, int]) -> None:
+def _check_images(
+    model: torch.nn.Module, name: str, num_classes: int, shape: tuple[Any, int, int], bound: Bound | None
+) -> None:
     """Send two images through, as training does, and leave model and random numbers as they were.
 
     Raises
@@ -151,7 +185,7 @@ def _check_images(model: torch.nn.Module, name: str, num_classes: int, shape: tu
     """
     weight, buffers = next(model.parameters()), [(buffer, buffer.clone()) for buffer in model.buffers()]
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), Bounded(bound.passing) if bound else nullcontext():
             outputs = model(torch.zeros(2, *shape, dtype=weight.dtype, device=weight.device))
     except _UNFIT as error:
         raise ValueError(f"model {name} cannot take images of {shape[1]} x {shape[2]} pixels: {_why(error)}") from error
@@ -163,7 +197,7 @@ def _check_images(model: torch.nn.Module, name: str, num_classes: int, shape: tu
 
 
 def _why(error: Exception) -> str:
-    return str(error) or type(error).__name__  # some of timm's asserts say nothing
+    return str(error)[:1000] or type(error).__name__  # some of timm's asserts say nothing
 
 
 def _some(words: list[str]) -> str:
@@ -189,11 +223,20 @@ def model_of(
     Raises
     ------
     ValueError
-        If neither names a model.
+        If neither names a model, or what the header says of it is not legal.
     """
-    made: dict[str, Any] = info.get("settings", {})
-    name, arguments = info.get("model") or made.get("model"), info.get("model_arg", made.get("model_arg", ()))
+    made = info.get("settings", {})
+    made = made if isinstance(made, dict) else {}
+    name, arguments = info.get("model") or made.get("model"), info.get("model_arg", made.get("model_arg")) or []
     if not (model or name):
         raise ValueError(f"model must be given, because {weights} does not name one")
-    size = size or int(info.get("size", made.get("size", 0))) or 224
-    return (model, model_arg, size) if model else (str(name), tuple(arguments), size)
+    trained = info.get("size", made.get("size", 0))
+    if type(trained) is not int or not 0 <= trained <= _MAX_NUMBER:
+        raise ValueError(f"the header of {weights}: size must be a number of pixels, got {trained!r:.80}")
+    if model:
+        return model, model_arg, size or trained or 224
+    if not isinstance(name, str):
+        raise ValueError(f"the header of {weights}: model must be one of timm's, got {name!r:.80}")
+    if not isinstance(arguments, (list, tuple)) or not all(isinstance(pair, str) for pair in arguments):
+        raise ValueError(f"the header of {weights}: model_arg must be a list of strings, got {arguments!r:.80}")
+    return name, tuple(arguments), size or trained or 224

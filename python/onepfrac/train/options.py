@@ -15,6 +15,11 @@ __all__ = ["add_options", "check", "from_json", "given", "groups", "model_argume
 
 _Settings = TypeVar("_Settings")
 
+_MAX_PAIR = 2000
+# What other options say, and what would have timm look for weights.
+_FIXED = frozenset(["num_classes", "img_size", "drop_path_rate", "pretrained", "checkpoint_path", "cache_dir"])
+_FIXED |= {"pretrained_cfg", "pretrained_cfg_overlay"}
+
 
 def setting(
     default: Any,
@@ -138,11 +143,13 @@ def model_arguments(pairs: Sequence[str]) -> dict[str, Any]:
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not (equals and key.isidentifier()):
-            raise ValueError(f"model_arg must look like key=value, got {pair!r}")
-        if key in ("num_classes", "pretrained", "checkpoint_path", "img_size", "drop_path_rate"):
-            raise ValueError(f"model_arg must not set {key}, which follows from other options; got {pair!r}")
+            raise ValueError(f"model_arg must look like key=value, got {pair!r:.200}")
+        if key in _FIXED:
+            raise ValueError(f"model_arg must not set {key}, which follows from other options; got {pair!r:.200}")
+        if len(pair) > _MAX_PAIR:  # Python's parser takes memory by the nesting of what it reads
+            raise ValueError(f"model_arg must be at most {_MAX_PAIR} characters, got {len(pair)}: {pair!r:.80}")
         try:
             arguments[key] = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # no literal, as "{[]}"
             arguments[key] = text
     return arguments

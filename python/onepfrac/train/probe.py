@@ -28,6 +28,7 @@ from tqdm import tqdm
 from onepfrac import __version__, files
 from onepfrac.draws import Purpose, permutation
 from onepfrac.train import checkpoint, machine, options
+from onepfrac.train.bounded import bound_by
 from onepfrac.train.images import Batches, Photographs, check_splits, load_splits, loader
 from onepfrac.train.models import build_model, load_body, model_of
 from onepfrac.train.options import setting
@@ -144,7 +145,9 @@ def probe(settings: Settings) -> Outcome:
     for arm in ("weights", "random"):
         if settings.weights if arm == "weights" else settings.random:
             machine.seed_step(settings.seed, machine.INITIAL)
-            model = build_model(name, len(train.classes), size, options.model_arguments(arguments))
+            # A model that the weights name, and not the user, may be as large as they are.
+            bound = bound_by(body, len(train.classes), settings.size) if body and not settings.model else None
+            model = build_model(name, len(train.classes), size, options.model_arguments(arguments), bound=bound)
             if arm == "weights":
                 load_body(model, body, settings.weights)
             models[arm] = model.to(device).eval().requires_grad_(False)

@@ -14,6 +14,7 @@ import torch
 
 from onepfrac.datasets import RECIPES, Recipe
 from onepfrac.train import checkpoint, options
+from onepfrac.train.bounded import bound_by
 from onepfrac.train.models import build_model, classifier_names, load_all, load_body, takes_size
 
 __all__ = [
@@ -117,7 +118,8 @@ def load_pretrained(
     OSError
         If there is no such file, or it cannot be read.
     ValueError
-        If onepfrac wrote no such file, it was altered, or an argument is not legal for its model.
+        If onepfrac wrote no such file, it was altered, an argument is not legal for its model, or the model that it
+        names takes much more memory than the weights that it holds.
     """
     tensors, about = read_weights(path)
     return make_model(tensors, about, num_classes, size, drop_path)
@@ -133,7 +135,8 @@ def make_model(
     """Return the timm model of weights that were read, see `load_pretrained`."""
     outputs = about.num_classes if num_classes is None else num_classes
     arguments = options.model_arguments(about.model_arg)
-    model = build_model(about.model, outputs, about.size if size is None else size, arguments, drop_path)
+    bound = bound_by(tensors, num_classes or 0, size or 0)
+    model = build_model(about.model, outputs, about.size if size is None else size, arguments, drop_path, bound)
     if outputs == about.num_classes:
         load_all(model, tensors, str(about.path))
     else:
