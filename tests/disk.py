@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import builtins
 import errno
-import io
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from onepfrac import export, files
@@ -24,19 +24,23 @@ class Disk:
     full
         The operation from which on every file that is to be made or written meets a full disk. 0: none.
     lost
-        What becomes, on death, of files that were written and not flushed to the disk: "kept", "cut" by half, "zeros".
+        What becomes, on death, of what was written and not flushed to the disk: it is "kept", "cut" by half, reads as
+        "zeros", or is cut and all names that were given since their folder was flushed are taken back: "undone".
     """
 
     def __init__(self, stop: int = 0, full: int = 0, lost: str = "kept") -> None:
         self.count = 0
         self._stop, self._full, self._lost = stop, full, lost
-        self._dirty: set[str] = set()
+        self._dirty: dict[str, int] = {}  # files, and how many of their bytes are on the disk for sure
+        self._renamed: list[tuple[str, str, bytes | None]] = []  # before, after, and what the file there held
         self._paths: dict[int, str] = {}
         self._lock = threading.RLock()
         self._open, self._fdopen, self._replace, self._fsync = os.open, os.fdopen, os.replace, os.fsync
+        self._plain_open = builtins.open
 
     def install(self) -> None:
         """Put this in the place of the system's functions, until the process ends."""
+        builtins.open = self.file  # type: ignore[assignment]
         os.open = self.open  # type: ignore[assignment]
         os.fdopen = self.fdopen  # type: ignore[assignment]
         os.replace = self.replace  # type: ignore[assignment]
@@ -57,48 +61,81 @@ class Disk:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
     def _die(self) -> None:
-        for path in self._dirty:
+        for path, safe in self._dirty.items():
             if self._lost == "kept" or not os.path.isfile(path):
                 continue
             size = os.path.getsize(path)
-            os.truncate(path, size // 2)
+            os.truncate(path, min(size, safe + (size - safe) // 2))
             if self._lost == "zeros":
                 os.truncate(path, size)
+        for before, after, held in reversed(self._renamed if self._lost == "undone" else []):
+            if os.path.exists(after) and os.path.isdir(os.path.dirname(before)) and not os.path.exists(before):
+                self._replace(after, before)
+            if held is not None:
+                with self._plain_open(after, "wb") as file:
+                    file.write(held)
         os._exit(137)
 
+    def file(self, path: Any, mode: str = "r", *arguments: Any, **keywords: Any) -> Any:
+        """Do what ``open`` does."""
+        writes = any(letter in mode for letter in "wax+")
+        # TensorBoard writes from a thread of its own, when it likes.
+        if not writes or not isinstance(path, (str, os.PathLike)) or "tensorboard" in str(path):
+            return self._plain_open(path, mode, *arguments, **keywords)
+        self.step(path, True)
+        size = os.path.getsize(path) if os.path.exists(path) and "w" not in mode else 0
+        file, name = self._plain_open(path, mode, *arguments, **keywords), os.path.abspath(path)
+        with self._lock:
+            self._dirty[name] = min(size, self._dirty.get(name, size))
+            self._paths[file.fileno()] = name
+        return _File(self, file, name)
+
     def open(self, path: Any, flags: int, *arguments: Any, **keywords: Any) -> int:
+        """Do what ``os.open`` does."""
         writes = bool(flags & (os.O_WRONLY | os.O_RDWR)) and not str(path).endswith(".lock")
         if writes:
             self.step(path, True)
         descriptor = self._open(path, flags, *arguments, **keywords)
         with self._lock:
             self._paths[descriptor] = os.path.abspath(path)
+            if flags & (os.O_EXCL | os.O_TRUNC):
+                self._dirty.pop(self._paths[descriptor], None)
         return descriptor
 
     def fdopen(self, descriptor: int, *arguments: Any, **keywords: Any) -> Any:
+        """Do what ``os.fdopen`` does."""
         return _File(self, self._fdopen(descriptor, *arguments, **keywords), self._paths.get(descriptor, ""))
 
     def replace(self, source: Any, target: Any) -> None:
+        """Do what ``os.replace`` does."""
         self.step(target)
+        before, after, held = os.path.abspath(source), os.path.abspath(target), None
         with self._lock:
+            if self._lost == "undone" and os.path.isfile(after):
+                with self._plain_open(after, "rb") as file:
+                    held = file.read()
             self._replace(source, target)
-            before, after = os.path.abspath(source), os.path.abspath(target)
-            self._dirty -= {path for path in self._dirty if path == after or path.startswith(after + os.sep)}
+            self._renamed.append((before, after, held))
             self._dirty = {
-                after + path[len(before) :] if path == before or path.startswith(before + os.sep) else path
-                for path in self._dirty
+                after + path[len(before) :] if path == before or path.startswith(before + os.sep) else path: safe
+                for path, safe in self._dirty.items()
+                if path != after and not path.startswith(after + os.sep)
             }
 
     def fsync(self, descriptor: int) -> None:
+        """Do what ``os.fsync`` does."""
         path = self._paths.get(descriptor, "")
         self.step(path, os.path.isfile(path))
         self._fsync(descriptor)
-        self._dirty.discard(path)
+        with self._lock:
+            if os.path.isfile(path):
+                self._dirty[path] = os.path.getsize(path)
+            self._renamed = [names for names in self._renamed if os.path.dirname(names[1]) != path]
 
     def soil(self, path: str) -> None:
         """Note that a file was written."""
         with self._lock:
-            self._dirty.add(path)
+            self._dirty.setdefault(path, 0)
 
     def _counted(self, function: Callable[..., Any], writes: bool) -> Callable[..., Any]:
         def counted(path: Any, *arguments: Any, **keywords: Any) -> Any:
@@ -111,7 +148,9 @@ class Disk:
         def synced(folder: Any) -> None:
             self.step(folder)
             function(folder)
-            self._dirty.clear()
+            with self._lock:
+                self._dirty.clear()
+                self._renamed.clear()
 
         return synced
 
@@ -119,7 +158,7 @@ class Disk:
 class _File:
     """A file whose writes count; one that a death meets is done by half."""
 
-    def __init__(self, disk: Disk, file: io.BufferedWriter, path: str) -> None:
+    def __init__(self, disk: Disk, file: Any, path: str) -> None:
         self._disk, self._file, self._path = disk, file, path
 
     def __enter__(self) -> _File:
@@ -128,10 +167,14 @@ class _File:
     def __exit__(self, *error: object) -> None:
         self._file.close()
 
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._file)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: Any) -> int:
+        """Write in two halves, with the operation between them."""
         self._disk.soil(self._path)
         half = len(data) // 2
         self._file.write(data[:half])

@@ -1,18 +1,16 @@
 """Power cuts and full disks: what writes files is stopped at each of its operations, looked at, and started again.
 
-    python tests/power.py SCENARIO FOLDER [--every N] [--full]
-
-Each try is a process forked from this one. Prints a line of JSON with the number of tries and what was wrong.
+Reads lines of JSON, {"scenario": ..., "folder": ..., "every": ..., "full": ...}, and answers each with one: the number
+of tries and what was wrong. Each try is a process forked from this one, which has imported everything already.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
+import importlib
 import io
 import json
 import os
-import re
 import shutil
 import sys
 import time
@@ -34,6 +32,10 @@ TINY: dict[str, Any] = {
     "num_classes": 4, "delta": 0.5, "points": 500, "canvas": 16, "pad": 1, "size": 16, "batch_size": 4, "lr": 0.1,
     "model_arg": ("patch_size=8", "embed_dim=8", "depth=1", "num_heads=1"),
 }  # fmt: skip
+
+
+LOSSES = ("kept", "cut", "zeros", "undone")
+"""What becomes of what was not flushed, see `Disk`."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +72,11 @@ def _search(name: str) -> Callable[[Path], None]:
         options = ["--points", "2000", "--size", "32", "--pad", "1", "--threads", "1", "--categories", "4"]
         if (folder / name).exists():  # it had come to its end
             return
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as said:
+        told = io.StringIO()
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(told):
             status = cli.main(["search", *options, "--out", str(folder / name)])
         if status:
-            raise OSError(said.getvalue().strip())
+            raise OSError(told.getvalue().strip().splitlines()[-1])
 
     return work
 
@@ -187,9 +190,6 @@ def _look_results(folder: Path) -> None:
     assert jobs == list(range(len(jobs)))
 
 
-_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.(tmp|old)")  # see `onepfrac.files`
-
-
 def tree(folder: Path) -> dict[str, Any]:
     """Return all files of a folder by path, but locks, and temporary ones, which are told by their names."""
     found = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
@@ -257,16 +257,13 @@ def child(work: Callable[[], object], report: Path) -> tuple[int, str]:
     return os.waitstatus_to_exitcode(ended), report.read_text() if report.exists() else ""
 
 
-def main() -> None:
-    """Try all moments."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("scenario", choices=SCENARIOS)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--every", type=int, default=1)
-    parser.add_argument("--full", action="store_true", help="the disk is full, instead of the power cut")
-    given = parser.parse_args()
-    scenario, root, report = SCENARIOS[given.scenario], given.folder, given.folder / "report"
-    begun, wrong, kinds = root / "begun", [], ("kept", "cut", "zeros")
+def attempt(scenario: Scenario, root: Path, every: int, full: bool) -> dict[str, Any]:
+    """Stop a scenario at its operations, each time in a fresh folder below ``root``; return tries and faults.
+
+    ``every``: of so many operations one is tried. At 1, every kind of loss is tried at each.
+    ``full``: the disk is full from the operation on, instead of a power cut before it.
+    """
+    begun, report, wrong = root / "begun", root / "report", []
     begun.mkdir(parents=True)
 
     def finish(folder: Path) -> dict[str, Any]:
@@ -279,46 +276,59 @@ def main() -> None:
         scenario.work(folder)
         return disk.count
 
-    assert child(lambda: scenario.begin(begun), report)[0] == 0, report.read_text()
+    def must(work: Callable[[], object]) -> Any:
+        status, said = child(work, report)
+        assert status == 0, said
+        return json.loads(said) if said else None
+
+    must(lambda: scenario.begin(begun))
     shutil.copytree(begun, root / "count")
-    status, said = child(lambda: disturbed(root / "count", Disk()), report)
-    assert status == 0, said
-    operations = int(said)
+    operations: int = must(lambda: disturbed(root / "count", Disk()))
     shutil.copytree(begun, root / "left alone")
-    status, said = child(lambda: finish(root / "left alone"), report)
-    assert status == 0, said
-    expected = json.loads(said)
-    started, tries = time.monotonic(), 0
-    for moment in range(1, operations + 1, given.every):
-        folder = root / "try"
+    expected = must(lambda: finish(root / "left alone"))
+    moments = list(range(1, operations + 1, every))
+    if full:
+        trials = [(moment, "full") for moment in moments]
+    elif every == 1:
+        trials = [(moment, lost) for moment in moments for lost in LOSSES]
+    else:
+        trials = [(moment, LOSSES[number % len(LOSSES)]) for number, moment in enumerate(moments)]
+    folder = root / "try"
+    for moment, lost in trials:
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(begun, folder)
-        what = f"{given.scenario}, operation {moment} of {operations}"
-        if given.full:
-            disk = Disk(full=moment)
-            status, said = child(lambda: disturbed(folder, disk), report)  # noqa: B023 - called at once
-            if status == 1 and not ("No space left on device" in said and str(folder) in said.strip().splitlines()[-1]):
-                wrong.append(f"{what}: not an error of a full disk with its path: {said}")
-        else:
-            disk = Disk(stop=moment, lost=kinds[moment // given.every % 3])
-            status, said = child(lambda: disturbed(folder, disk), report)  # noqa: B023
-            if status != 137:
-                wrong.append(f"{what}: ended with {status}: {said}")
-        tries += 1
-        status, said = child(lambda: scenario.look(folder), report)  # noqa: B023
+        what = f"operation {moment} of {operations}, {lost}"
+        disk = Disk(full=moment) if full else Disk(stop=moment, lost=lost)
+        status, said = child(lambda: disturbed(folder, disk), report)  # noqa: B023 - called at once
+        last = said.strip().splitlines()[-1:]
+        if full and status and not (status == 1 and "No space left on device" in last[0] and str(folder) in last[0]):
+            wrong.append(f"{what}: not an error of a full disk with its path: {said}")
+        if not full and status != 137:
+            wrong.append(f"{what}: ended with {status}: {said}")
+        status, said = child(lambda: scenario.look(folder), report)
         if status:
             wrong.append(f"{what}: at that moment: {said}")
-        status, said = child(lambda: finish(folder), report)  # noqa: B023
+        status, said = child(lambda: finish(folder), report)
         if status:
             wrong.append(f"{what}: it did not go on: {said}")
-        elif json.loads(said) != expected:
-            odd = [
-                key
-                for key in expected.keys() | json.loads(said).keys()
-                if expected.get(key) != json.loads(said).get(key)
-            ]
+        elif (found := json.loads(said)) != expected:
+            odd = sorted(key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key))
             wrong.append(f"{what}: other files in the end: {odd}")
-    print(json.dumps({"tries": tries, "wrong": wrong, "seconds": time.monotonic() - started}))
+    return {"tries": len(trials), "operations": operations, "wrong": wrong}
+
+
+def main() -> None:
+    """Answer line by line."""
+    # Once, before the forks.
+    for module in ("category_search", "cli", "train.pretrain", "train.publish", "train.experiments.results"):
+        importlib.import_module(f"onepfrac.{module}")
+    for line in sys.stdin:
+        asked, start = json.loads(line), time.monotonic()
+        try:
+            said = attempt(SCENARIOS[asked["scenario"]], Path(asked["folder"]), asked["every"], asked["full"])
+        except Exception:
+            said = {"tries": 0, "operations": 0, "wrong": [traceback.format_exc()]}
+        print(json.dumps({**said, "seconds": time.monotonic() - start}), flush=True)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,45 +22,62 @@ from onepfrac import Categories, OnePFrac, export_images, files
 from onepfrac.train import checkpoint, pretrain, run_folder
 
 PROGRAM = Path(__file__).resolve().parent / "power.py"
-EVERY = {"image folder": 6, "shards": 6, "search to CSV": 6, "search": 5, "pretrain": 9, "publish": 6}
-"""Of so many operations one is tried, unless all are with --nightly."""
-SHORT = ["recipe", "search to CSV", "categories over others", "image folder", "shards", "pretrain"]
-LONG = [pytest.param(name, marks=pytest.mark.slow) for name in ("search", "publish", "results")]
-FULL = [name if name in SHORT[::3] else pytest.param(name, marks=pytest.mark.slow) for name in SHORT]
+EVERY = {
+    "recipe": 2, "search": 3, "search to CSV": 7, "categories over others": 5, "image folder": 7, "shards": 7,
+    "publish": 5, "results": 3, "pretrain": 9,
+}  # fmt: skip
+"""Of so many operations one is tried, unless all are, with --nightly; no multiple of the four kinds of loss."""
 
 
-def trials(scenario: str, folder: Path, request: pytest.FixtureRequest, *options: str) -> None:
-    every = 1 if request.config.getoption("--nightly") else EVERY.get(scenario, 1)
-    done = subprocess.run(
-        [sys.executable, str(PROGRAM), scenario, str(folder / "tries"), "--every", str(every), *options],
-        capture_output=True,
+Ask = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def ask() -> Iterator[Ask]:
+    """Let one process, which imports everything once, try a scenario."""
+    with subprocess.Popen(
+        [sys.executable, str(PROGRAM)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        timeout=900,
-        check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    said = json.loads(done.stdout.splitlines()[-1])
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+
+        def answer(**asked: Any) -> dict[str, Any]:
+            print(json.dumps(asked), file=process.stdin, flush=True)
+            said = json.loads(process.stdout.readline())
+            assert isinstance(said, dict)
+            return said
+
+        yield answer
+        process.stdin.close()
+
+
+def trials(ask: Ask, scenario: str, folder: Path, request: pytest.FixtureRequest, full: bool = False) -> None:
+    every = 1 if request.config.getoption("--nightly") else EVERY[scenario]
+    said = ask(scenario=scenario, folder=str(folder / "tries"), every=every, full=full)
     tried(said["tries"])
-    assert said["tries"] >= 3
     assert said["wrong"] == []
+    assert said["tries"] >= 3
 
 
 # ---- power cuts and full disks ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("scenario", [*SHORT, *LONG])
+@pytest.mark.parametrize("scenario", EVERY)
 def test_a_power_cut_at_any_operation_leaves_no_half_file_and_the_same_command_comes_to_the_same_end(
-    scenario: str, tmp_path: Path, request: pytest.FixtureRequest
+    scenario: str, ask: Ask, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    trials(scenario, tmp_path, request)
+    trials(ask, scenario, tmp_path, request)
 
 
-@pytest.mark.parametrize("scenario", [*FULL, *LONG])
+@pytest.mark.parametrize("scenario", EVERY)
 def test_a_disk_that_is_full_from_any_operation_on_is_told_by_path_and_what_stood_before_is_intact(
-    scenario: str, tmp_path: Path, request: pytest.FixtureRequest
+    scenario: str, ask: Ask, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    trials(scenario, tmp_path, request, "--full")
+    trials(ask, scenario, tmp_path, request, full=True)
 
 
 # ---- checkpoints -----------------------------------------------------------------------------------------------------
