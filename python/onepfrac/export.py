@@ -238,6 +238,8 @@ def _open_state(root: Path, recipe: Recipe, settings: _Settings) -> _State:
         "images": recipe.num_images,
         "settings": asdict(settings),
     }
+    if path.is_symlink() or (path.exists() and not path.is_file()):  # a pipe would be waited for
+        raise ValueError(f"{path} must be a file")
     if path.exists():
         there = read_json_object(path)
         for key in (*head, "done"):
@@ -260,9 +262,17 @@ def _open_state(root: Path, recipe: Recipe, settings: _Settings) -> _State:
         state = _State(path, head, set())
         state.save()
     text = recipe.to_json() + "\n"
-    if not (root / _RECIPE).exists() or (root / _RECIPE).read_bytes() != text.encode("ascii"):
+    if not _holds(root / _RECIPE, text.encode("ascii")):
         write_text(root / _RECIPE, text)
     return state
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    """Tell whether a plain file holds just this; of a longer one, or an endless one, no more is read."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        return file.read(len(data) + 1) == data
 
 
 def _part_size(settings: _Settings) -> int:
@@ -541,6 +551,7 @@ class _Shards:
         place = 0
         if path.is_symlink() or not path.is_file():
             return False
+        most = path.stat().st_size
         with open(path, "rb", buffering=0) as file:
             for name in (f"{image:0{self._digits}}.{end}" for image in images for end in ("png", kind)):
                 try:
@@ -549,7 +560,7 @@ class _Shards:
                     )
                 except (tarfile.HeaderError, UnicodeDecodeError):
                     return False
-                if header.name != name or not header.isreg():
+                if header.name != name or not header.isreg() or not 0 <= header.size <= most:
                     return False
                 end = place + tarfile.BLOCKSIZE + header.size
                 if name.endswith(".png") and os.pread(file.fileno(), len(png.END), end - len(png.END)) != png.END:

@@ -95,7 +95,10 @@ def _check_numbers(name: str, values: list[Any]) -> None:
 
 def takes_size(name: str) -> bool:
     """Return whether the model of this name is made for one image size, which its argument ``img_size`` gives."""
-    config = timm.get_pretrained_cfg(name)
+    try:
+        config = timm.get_pretrained_cfg(name)
+    except RuntimeError as error:  # a tag that timm does not know
+        raise ValueError(f"model must be one of timm's (timm.list_models() lists them): {error}") from error
     return config is not None and bool(config.fixed_input_size)
 
 
