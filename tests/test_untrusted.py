@@ -34,6 +34,8 @@ import onepfrac
 from onepfrac import SingleImage, load_recipe
 from onepfrac.train import checkpoint
 
+resource.setrlimit(resource.RLIMIT_DATA, (4 << 30, 4 << 30))  # spares the machine where a bound is broken
+
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from promises import core, faults, hostile, memory, native, processes, soak, supply
+from promises import core, faults, hostile, memory, native, processes, soak, supply, untrusted
 from promises.promise import Promise
 
 __all__ = ["TOPICS"]
@@ -14,6 +14,7 @@ TOPICS: dict[str, list[Promise]] = {
     "The core under sanitizers": native.PROMISES,
     "The core as a whole": core.PROMISES,
     "Faults": faults.PROMISES,
+    "Files of strangers": untrusted.PROMISES,
     "Long runs": soak.PROMISES,
     "Supply chain": supply.PROMISES,
 }
