@@ -174,6 +174,10 @@ def _look_published(folder: Path) -> None:
         assert weights.recipe_of_weights(folder / "out") == recipe_of(str(folder / "out/recipe.json"))
 
 
+TOLD = f".told.{0:016}.tmp"  # no file of the scenario's
+"""How many results were written when the power was cut."""
+
+
 def _append(folder: Path) -> None:
     from onepfrac.train.experiments import results
 
@@ -181,6 +185,8 @@ def _append(folder: Path) -> None:
     for job in range(4):
         if job not in done:
             results.append(folder / "results.jsonl", {"job": job, "top1": 0.5})
+            with io.FileIO(folder / TOLD, "w") as told:  # not through the disk that fails
+                told.write(str(job + 1).encode("ascii"))
 
 
 def _look_results(folder: Path) -> None:
@@ -188,6 +194,8 @@ def _look_results(folder: Path) -> None:
 
     jobs = [line["job"] for line in results.read(folder)]
     assert jobs == list(range(len(jobs)))
+    told = int(_text(folder / TOLD) or 0)
+    assert len(jobs) >= told, f"of {told} results that were written {len(jobs)} are there"
 
 
 def tree(folder: Path) -> dict[str, Any]:
