@@ -24,12 +24,13 @@ class Disk:
     full
         The operation from which on every file that is to be made or written meets a full disk. 0: none.
     lost
-        What becomes, on death, of what was written and not flushed to the disk: it is "kept", "cut" by half, reads as
-        "zeros", or is cut and all names that were given since their folder was flushed are taken back: "undone".
+        What becomes, on death, of what was written and not flushed to the disk: it is "kept", "cut" to a third, reads
+        as "zeros", or is cut and all names that were given since their folder was flushed are taken back: "undone".
     """
 
     def __init__(self, stop: int = 0, full: int = 0, lost: str = "kept") -> None:
         self.count = 0
+        self.named: list[int] = []  # the operations after those that gave a file its name
         self._stop, self._full, self._lost = stop, full, lost
         self._dirty: dict[str, int] = {}  # files, and how many of their bytes are on the disk for sure
         self._renamed: list[tuple[str, str, bytes | None]] = []  # before, after, and what the file there held
@@ -65,7 +66,7 @@ class Disk:
             if self._lost == "kept" or not os.path.isfile(path):
                 continue
             size = os.path.getsize(path)
-            os.truncate(path, min(size, safe + (size - safe) // 2))
+            os.truncate(path, min(size, safe + (size - safe) // 3))
             if self._lost == "zeros":
                 os.truncate(path, size)
         for before, after, held in reversed(self._renamed if self._lost == "undone" else []):
@@ -116,6 +117,7 @@ class Disk:
                     held = file.read()
             self._replace(source, target)
             self._renamed.append((before, after, held))
+            self.named.append(self.count + 1)
             self._dirty = {
                 after + path[len(before) :] if path == before or path.startswith(before + os.sep) else path: safe
                 for path, safe in self._dirty.items()

@@ -279,10 +279,10 @@ def attempt(scenario: Scenario, root: Path, every: int, full: bool) -> dict[str,
         scenario.look(folder)
         return scenario.end(folder)
 
-    def disturbed(folder: Path, disk: Disk) -> int:
+    def disturbed(folder: Path, disk: Disk) -> tuple[int, list[int]]:
         disk.install()
         scenario.work(folder)
-        return disk.count
+        return disk.count, disk.named
 
     def must(work: Callable[[], object]) -> Any:
         status, said = child(work, report)
@@ -291,7 +291,7 @@ def attempt(scenario: Scenario, root: Path, every: int, full: bool) -> dict[str,
 
     must(lambda: scenario.begin(begun))
     shutil.copytree(begun, root / "count")
-    operations: int = must(lambda: disturbed(root / "count", Disk()))
+    operations, named = must(lambda: disturbed(root / "count", Disk()))
     shutil.copytree(begun, root / "left alone")
     expected = must(lambda: finish(root / "left alone"))
     moments = list(range(1, operations + 1, every))
@@ -301,6 +301,8 @@ def attempt(scenario: Scenario, root: Path, every: int, full: bool) -> dict[str,
         trials = [(moment, lost) for moment in moments for lost in LOSSES]
     else:
         trials = [(moment, LOSSES[number % len(LOSSES)]) for number, moment in enumerate(moments)]
+        # What has just got its name must be on the disk already.
+        trials += [(moment, "cut") for moment in named[:: -(-len(named) // 12) or 1] if moment <= operations]
     folder = root / "try"
     for moment, lost in trials:
         shutil.rmtree(folder, ignore_errors=True)
