@@ -68,7 +68,7 @@ Shot pack_shot(const ShotParts& parts, int size) {
     std::size_t windows = 0;
     int sharpness = 0;
     for (std::size_t k = 0; k < parts.steps.size(); ++k) {
-        const int code = parts.steps[k];
+        const int code = parts.steps[k];  // NOLINT(bugprone-signed-char-misuse,cert-str34-c): no character
         require(code >= 0 && code <= kLastStep,
                 "steps must be codes in 0.." + std::to_string(kLastStep) + ", got " + std::to_string(code));
         if (code == 0) continue;
