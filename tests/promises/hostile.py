@@ -89,9 +89,17 @@ PROMISES: list[Promise] = [
         "Words that another thread changes during a call harm nothing: they are copied before they are checked.",
         (
             _HERE + "words_that_another_thread_changes_during_a_call_harm_nothing",
+            _HERE + "systems_that_another_thread_changes_while_they_are_drawn_are_those_of_the_beginning",
             _HERE + "draws_of_a_replay_that_another_thread_changes_ink_nothing_beyond_the_picture",
         ),
         (
+            Break(
+                "csrc/bindings/render.cpp",
+                "    r.job.out = static_cast<std::byte*>(r.out.data);\n",
+                "    r.job.out = static_cast<std::byte*>(r.out.data);\n"
+                "    r.job.systems = static_cast<const System*>(given.data);\n",
+                (_HERE + "systems_that_another_thread_changes_while_they_are_drawn_are_those_of_the_beginning",),
+            ),
             Break(
                 "csrc/bindings/picture.cpp",
                 "    r.job.which = r.which.data();\n",
