@@ -81,10 +81,14 @@ def parse_json_object(text: str, name: str) -> dict[str, object]:
 
     Raises
     ------
+    TypeError
+        If it is no text.
     ValueError
         If the text is not JSON, is nested too deeply, is not an object, repeats a key or holds NaN or an infinity, or
         if its values would take more than 64 MiB and 8 bytes for each of its own.
     """
+    if not isinstance(text, str):
+        raise TypeError(f"{name} must be a text of JSON, got {type(text).__name__}")
     # Three bytes of text, "[],", make a list of 64: what is small as a file must not be large in memory.
     wanted = sum(size * text.count(character) for character, size in _MEMORY.items())
     if wanted > _MEMORY_PER_BYTE * len(text) + _MEMORY_SPARE:
