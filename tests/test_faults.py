@@ -1,4 +1,4 @@
-"""Faults: power cuts and full disks at any moment, damaged checkpoints, files of other versions."""
+"""Faults: power cuts and full disks at any moment, and damaged checkpoints."""
 
 from __future__ import annotations
 
