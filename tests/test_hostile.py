@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -181,10 +180,21 @@ def test_the_core_does_not_take_memory_for_elements_whose_negation_is_put_off() 
 
 
 def test_an_array_of_ctypes_has_no_strides_and_is_taken_all_the_same() -> None:
-    out = (ctypes.c_uint8 * 16 * 16 * 1 * 2)()
-    _C.render(words(), out, **CHAOS)
-    expected = onepfrac.render(MAPS, np.array([0.5, 0.5]), seed=[0, 1], brush="point", **SMALL)
-    assert np.array_equal(np.array(out), expected)
+    run(
+        """
+        import ctypes
+        import numpy as np
+        import onepfrac
+        from test_hostile import CHAOS, MAPS, SMALL, words
+        from onepfrac import _C
+
+        out = (ctypes.c_uint8 * 16 * 16 * 1 * 2)()
+        _C.render(words(), out, **CHAOS)
+        expected = onepfrac.render(MAPS, np.array([0.5, 0.5]), seed=[0, 1], brush="point", **SMALL)
+        assert np.array_equal(np.array(out), expected)
+        """,
+        before=BEFORE,
+    )
 
 
 def test_elements_of_no_bytes_are_refused() -> None:

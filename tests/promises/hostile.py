@@ -71,12 +71,23 @@ PROMISES: list[Promise] = [
     Promise(
         "A hostile call of the bindings ends in a ValueError, a TypeError or the right answer, touches nothing beside"
         " its arrays, and writes nothing if it is refused.",
-        (_BINDINGS, _HERE + "a_pad_whose_double_overflows_is_refused"),
         (
+            _BINDINGS,
+            _HERE + "an_array_of_ctypes_has_no_strides_and_is_taken_all_the_same",
+            _HERE + "a_pad_whose_double_overflows_is_refused",
+        ),
+        (
+            Break(
+                "csrc/bindings/array_view.cpp",
+                "for (int i = 0; buffer->strides != nullptr && i < buffer->ndim; ++i) {",
+                "for (int i = 0; i < buffer->ndim; ++i) {",
+                (_BINDINGS, _HERE + "an_array_of_ctypes_has_no_strides_and_is_taken_all_the_same"),
+            ),
             Break(
                 "csrc/bindings/checks.cpp",
                 "    require(pad >= 0 && pad <= (size - 1) / 2,",
                 "    require(pad >= 0 && static_cast<int>(2U * static_cast<unsigned>(pad)) < size,",
+                (_HERE + "a_pad_whose_double_overflows_is_refused",),
             ),
         ),
     ),
@@ -126,23 +137,14 @@ PROMISES: list[Promise] = [
         ),
     ),
     Promise(
-        "Misaligned arrays are refused, and arrays of ctypes, which have no strides, are taken.",
-        (
-            _HERE + "a_misaligned_array_is_refused",
-            _HERE + "an_array_of_ctypes_has_no_strides_and_is_taken_all_the_same",
-        ),
+        "Misaligned arrays are refused.",
+        (_HERE + "a_misaligned_array_is_refused",),
         (
             Break(
                 "csrc/bindings/array_view.cpp",
                 "    if (count == 0) return;\n",
                 "    if (count >= 0) return;\n",
                 (_HERE + "a_misaligned_array_is_refused",),
-            ),
-            Break(
-                "csrc/bindings/array_view.cpp",
-                "for (int i = 0; buffer->strides != nullptr && i < buffer->ndim; ++i) {",
-                "for (int i = 0; i < buffer->ndim; ++i) {",
-                (_HERE + "an_array_of_ctypes_has_no_strides_and_is_taken_all_the_same",),
             ),
         ),
     ),
