@@ -146,8 +146,10 @@ class Images(Dataset[Item]):
     def _number(self, index: int) -> int:
         try:
             number = operator.index(index)
-        except TypeError:
-            raise TypeError(f"index must be an integer, got {index!r} of type {type(index).__name__}") from None
+        except MemoryError:
+            raise
+        except Exception as error:  # whatever its __index__ raised
+            raise TypeError(f"index must be an integer, got {index!r} of type {type(index).__name__}") from error
         count = len(self)
         if not -count <= number < count:
             raise IndexError(f"index must lie in {-count}..{count - 1}, got {number}")

@@ -511,7 +511,7 @@ def check_out(
     It must have ``dtype``, or any legal one where that is None.
     """
     if isinstance(out, torch.Tensor):
-        plain = out.layout is torch.strided and not out.is_quantized
+        plain = out.layout is torch.strided and not (out.is_quantized or out.is_nested)
         if not torch.compiler.is_compiling():  # which takes no such tensors
             plain = plain and not (out.is_conj() or out.is_neg())
         if not plain:

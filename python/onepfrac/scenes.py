@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from onepfrac import _C
+from onepfrac.arrays import dense_tensor, shared_tensor
 from onepfrac.buffers import allocate
 from onepfrac.checks import check_int
 from onepfrac.draws import Purpose, exp, uniform
@@ -271,6 +272,7 @@ def paint_scenes(
         raise TypeError(f"scenes must be Scenes, got {type(scenes).__name__}")
     if not isinstance(pictures, torch.Tensor):
         raise TypeError(f"pictures must be a torch.Tensor, got {type(pictures).__name__}")
+    pictures = dense_tensor("pictures", pictures)
     side = pictures.shape[-1] if pictures.ndim == 4 else 0
     legal = pictures.dtype is torch.uint8 and tuple(pictures.shape[1:]) == (1, side, side) and 1 <= side <= MAX_SIDE
     if not (legal and pictures.is_contiguous()):
@@ -300,7 +302,7 @@ def paint_scenes(
     of_scene = _C.scene_workspace_bytes(size)
     at_once = min(len(scenes), max(1, _WORKSPACE_BYTES // of_scene))
     workspace = allocate((at_once * of_scene,), torch.uint8, where)
-    canvases = out if isinstance(out, torch.Tensor) else torch.utils.dlpack.from_dlpack(out)  # shares the memory
+    canvases = out if isinstance(out, torch.Tensor) else shared_tensor("out", out)
     for start in range(0, len(scenes), at_once):  # one after the other on the stream, in the same workspace
         part = slice(start, start + at_once)
         _C.paint_scenes(pictures, words[part], objects[part], canvases[part], workspace, threads, simd, stream)

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from onepfrac import _C
-from onepfrac.arrays import host_array
+from onepfrac.arrays import dense_tensor, host_array
 from onepfrac.checks import check_int
 from onepfrac.ifs import IFS
 
@@ -42,9 +42,10 @@ class Systems:
             return
         if not isinstance(self.words, torch.Tensor):
             raise TypeError(f"words must be a torch.Tensor, got {type(self.words).__name__}")
+        dense_tensor("words", self.words)
         shape = tuple(self.words.shape)
         legal = self.words.dtype is torch.int32 and len(shape) == 2 and shape[1] == _C.SYSTEM_WORDS
-        if not (legal and self.words.layout is torch.strided and self.words.is_contiguous()):
+        if not (legal and self.words.is_contiguous()):
             raise ValueError(
                 f"words must be contiguous int32 of the shape (B, {_C.SYSTEM_WORDS}), as pack makes them, got"
                 f" {self.words.dtype} {shape}"
