@@ -287,6 +287,8 @@ bool canvas_fits_block(int canvas, int size, int device) {
     require(canvas >= 8 && canvas <= 4096 && size >= 8 && size <= 4096, "canvas and size must be 8 to 4096");
     require(device >= 0, "device must be 0 or more");
 #if defined(ONEPFRAC_CUDA)
+    const int devices = cuda_device_count();
+    require(device < devices, "device must be one of " + std::to_string(devices) + " CUDA devices");
     return fits_block(canvas, size, device);
 #else
     static_cast<void>(canvas), static_cast<void>(size), static_cast<void>(device);
