@@ -48,6 +48,8 @@ class Exporter:
     """An array that offers DLPack alone, honest but for the fields that are given; ``source`` is what it means."""
 
     def __init__(self, array: np.ndarray, name: bytes = b"dltensor", says: Any = None, **fields: Any) -> None:
+        if not array.dtype.isnative:  # of which DLPack knows nothing
+            array = array.view(array.dtype.newbyteorder("="))
         self.source = array
         self._capsule_name = name
         self._says = says
@@ -354,6 +356,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         if value.nbytes > MOST_BYTES:
             return None
+        if isinstance(value, np.ma.MaskedArray) and value.size == 1:
+            return value.copy()  # it passes for a number
         return np.array(value, dtype=value.dtype.newbyteorder("="), order="C")
     if isinstance(value, memoryview):
         return np.array(value)
