@@ -28,7 +28,7 @@ PROMISES = [
         "AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer end a program built with our flags at a fault"
         " that was planted.",
         (f"{_T}each_sanitizer_reports_a_planted_fault",),
-        (Break("build_support/toolchain.py", ', "-fno-sanitize-recover=all")', ")"),),
+        (Break("build_support/toolchain.py", '    "-fno-sanitize-recover=all",\n', ""),),
     ),
     Promise(
         "Sanitizers that cannot be combined are refused by name, before anything is compiled.",
