@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from promises.catalogue import TOPICS
 from promises.promise import Break, Promise
+from promises.report import PAGE
 
 ROOT = Path(__file__).resolve().parent.parent
 PROMISES = [promise for promises in TOPICS.values() for promise in promises]
@@ -40,3 +41,10 @@ def test_every_change_that_breaks_a_promise_can_be_made(change: Break) -> None:
 def test_no_change_is_listed_twice_and_no_promise_stands_twice() -> None:
     assert len({(change.file, change.old, change.new) for change in BREAKS}) == len(BREAKS)
     assert len({promise.text for promise in PROMISES}) == len(PROMISES)
+
+
+def test_the_page_lists_every_promise() -> None:
+    if not PAGE.exists():
+        pytest.fail("docs/reliability.md is missing: see tests/promises/report.py")
+    text = PAGE.read_text()
+    assert [promise.text for promise in PROMISES if f"| {promise.text} |" not in text] == []

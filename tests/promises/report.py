@@ -83,6 +83,8 @@ def rows(promise: Promise, tally: Tally, noticed: dict[tuple[str, str, str], boo
         outcomes.append(outcome)
     tried = [noticed[key_of(change)] for change in promise.breaks if key_of(change) in noticed]
     broken = f"{sum(tried)} of {len(promise.breaks)}" if promise.breaks else "none possible here"
+    if waiting := len(promise.breaks) - len(tried):
+        broken += f", {waiting} not tried"
     return f"| {promise.text} | {'<br>'.join(tests)} | {'<br>'.join(cases)} | {'<br>'.join(outcomes)} | {broken} |"
 
 
