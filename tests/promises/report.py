@@ -3,6 +3,8 @@
 pytest --tally build/tally.jsonl                                   # --nightly for the numbers at length
 PYTHONPATH=tests python -m promises.broken_builds --results build/broken.jsonl
 PYTHONPATH=tests python -m promises.report --tally build/tally.jsonl --broken build/broken.jsonl
+
+What the committed page was made from lies in tests/promises/outcomes.
 """
 
 from __future__ import annotations
