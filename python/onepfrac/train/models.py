@@ -17,8 +17,15 @@ __all__ = ["build_model", "classifier_names", "load_all", "load_body", "model_of
 
 # What timm's constructors, forward passes and checkpoint filters raise where arguments, sizes or shapes do not fit.
 _UNFIT = (
-    *(ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, OSError, RuntimeError),
-    *(TypeError, ValueError),
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
 )
 _NAME = re.compile(r"\w+(\.\w+)?", re.ASCII)  # with a tag; neither a path nor a place in the network
 _MAX_NUMBER = 1_000_000
