@@ -17,7 +17,11 @@ struct SerialThreads {
 
     template <class Phase>
     void each(Phase&& phase) const {
-        for (int i = 0; i < threads; ++i) phase(reverse ? threads - 1 - i : i);
+        if (reverse) {
+            for (int i = threads - 1; i >= 0; --i) phase(i);
+        } else {
+            for (int i = 0; i < threads; ++i) phase(i);
+        }
     }
 
     static void atomic_min(std::int32_t* at, std::int32_t value) { *at = value < *at ? value : *at; }

@@ -121,12 +121,12 @@ class PhiloxSequence {
     }
 
     ONEPFRAC_FN PhiloxState<L> after_three_rounds(std::uint32_t block, const RoundKeys<L>& keys) const {
-        std::uint32_t high0, low0, high1, low1;
+        std::uint32_t high0 = 0, low0 = 0, high1 = 0, low1 = 0;
         ScalarLanes::multiply(block, kPhiloxM0, high0, low0);                  // round 0
         ScalarLanes::multiply(high0 ^ keys.key.high, kPhiloxM1, high1, low1);  // round 1
         const std::uint32_t w0 = high1 ^ low_ ^ (keys.key.low + kPhiloxW0), w1 = low1;
         const typename L::W w2 = L::xor3(lane_high_, L::splat_w(low0), keys.high(1));
-        std::uint32_t next_high0, next_low0;
+        std::uint32_t next_high0 = 0, next_low0 = 0;
         typename L::W next_high1, next_low1;
         ScalarLanes::multiply(w0, kPhiloxM0, next_high0, next_low0);  // round 2, of which half is scalar
         L::multiply(w2, kPhiloxM1, next_high1, next_low1);

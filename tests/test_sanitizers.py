@@ -99,6 +99,23 @@ def test_each_sanitizer_reports_a_planted_fault(sanitizer: str, tmp_path: Path) 
     assert word in done.stderr
 
 
+def test_a_step_out_of_a_part_of_working_memory_is_reported(tmp_path: Path) -> None:
+    if (reason := lacks("address")) is not None:
+        pytest.skip(reason)
+    source = tmp_path / "arena.cpp"
+    source.write_text(
+        f'#include "{ROOT}/csrc/cpu/arena.h"\n#include <cstdlib>\n'
+        "int main(int, char** words) { onepfrac::Arena arena;\n"
+        "{ const onepfrac::Arena::Mark mark(arena); arena.take<char>(3000); }  // given back, and taken again\n"
+        "auto* first = arena.take<char>(80); arena.take<char>(80)[79] = 1; first[std::atoi(words[1])] = 1; }"
+    )
+    program = build(tmp_path, [source], ("-fsanitize=address", *toolchain.SANITIZED_FLAGS))
+    for place, word in (("79", None), ("80", "use-after-poison"), ("150", "use-after-poison"), ("-1", "overflow")):
+        done = subprocess.run([str(program), place], capture_output=True, text=True, check=False)
+        assert (done.returncode == 0) == (word is None), (place, done.stderr)
+        assert word is None or word in done.stderr, place
+
+
 @pytest.mark.parametrize("sanitizer", ["address,undefined", "thread"])
 def test_the_thread_pool_is_clean_under_sanitizers(sanitizer: str, tmp_path: Path) -> None:
     if (reason := lacks(sanitizer)) is not None:

@@ -101,8 +101,8 @@ void check_sound(const ArrayView& view, const char* name) {
 
 struct ReleaseBuffer {
     void operator()(Py_buffer* buffer) const {
+        const std::unique_ptr<Py_buffer> freed(buffer);  // afterwards
         PyBuffer_Release(buffer);
-        delete buffer;
     }
 };
 
@@ -237,7 +237,7 @@ py::capsule checked_dlpack(const py::handle& array, const char* name, std::int64
     ArrayView view = view_of_dlpack(array, name, stream);
     // Who says one shape and hands over another is not to be trusted with either.
     if (py::hasattr(array, "shape")) {
-        py::tuple claimed(view.shape.size());
+        py::tuple claimed(view.shape.size());  // NOLINT(misc-const-correctness): filled below
         for (std::size_t i = 0; i < view.shape.size(); ++i) claimed[i] = view.shape[i];
         try {
             const auto says = py::reinterpret_steal<py::tuple>(PySequence_Tuple(array.attr("shape").ptr()));

@@ -15,6 +15,7 @@
 #include "../host_block.h"
 #include "array_view.h"
 #include "checks.h"
+#include "module.h"
 #include "released_gil.h"
 
 namespace py = pybind11;
@@ -137,7 +138,7 @@ void draw_atoms_on_host_block(const py::object& atoms, const py::object& out, in
     const AtomRequest r = make_request(atoms, out, max_vertices);
     require(!r.out.cuda, "out must be on the CPU");
     require_threads(threads);
-    ReleasedGil released;
+    const ReleasedGil released;
     draw_atoms_host_block(r.job, threads, reverse);
 }
 
@@ -169,7 +170,7 @@ std::pair<Array<float>, Array<std::uint8_t>> atom_polylines(const Array<std::uin
                 philox4x32<ScalarLanes>(static_cast<std::uint32_t>(line / 2), static_cast<std::uint32_t>(v),
                                         static_cast<std::uint32_t>(kAtomPurpose), 0U, keys);
             for (int axis = 0; axis < 2; ++axis) {
-                const auto i = static_cast<std::size_t>(2 * v + axis);
+                const auto i = 2 * static_cast<std::size_t>(v) + static_cast<std::size_t>(axis);
                 const auto& at = fixed[static_cast<std::size_t>(v)];
                 place[i] = atom_moved(place[i], axis == 0 ? at.cos : at.sin, at.base, 0.4F * atom.coefficient,
                                       block.word[2 * (line % 2) + axis]);

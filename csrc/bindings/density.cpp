@@ -8,6 +8,7 @@
 #include "../cuda/executor.h"
 #include "../host_block.h"
 #include "checks.h"
+#include "module.h"
 #include "released_gil.h"
 
 namespace py = pybind11;
@@ -74,7 +75,7 @@ void density_on_host_block(const py::object& systems, const py::object& out, int
     require(!r.out.cuda, "out must be on the CPU");
     require_threads(threads);
     require_band(band_rows);
-    ReleasedGil released;
+    const ReleasedGil released;
     density_host_block(r.block(band_rows), r.job.batch, threads, reverse);
 }
 

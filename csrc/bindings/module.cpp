@@ -1,20 +1,9 @@
 // The extension module onepfrac._C. One file a topic; this one lists them.
 
-#include <pybind11/pybind11.h>
+#include "module.h"
 
 #include "../chaos_game.h"
 #include "array_view.h"
-
-namespace onepfrac {
-void bind_noise(pybind11::module_& module);
-void bind_atom(pybind11::module_& module);
-void bind_density(pybind11::module_& module);
-void bind_picture(pybind11::module_& module);
-void bind_random(pybind11::module_& module);
-void bind_render(pybind11::module_& module);
-void bind_replay(pybind11::module_& module);
-void bind_scene(pybind11::module_& module);
-}  // namespace onepfrac
 
 PYBIND11_MODULE(_C, module) {
     module.doc() =

@@ -13,6 +13,7 @@
 #include "../host_block.h"
 #include "array_view.h"
 #include "checks.h"
+#include "module.h"
 #include "released_gil.h"
 
 namespace py = pybind11;
@@ -84,7 +85,7 @@ void draw_noise_on_host_block(const py::object& base, const py::object& keys, in
     require_threads(threads);
     require_band(band_rows);
     r.job.band_rows = band_rows;
-    ReleasedGil released;
+    const ReleasedGil released;
     draw_noise_host_block(r.job, threads, reverse);
 }
 

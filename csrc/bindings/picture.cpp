@@ -13,6 +13,7 @@
 #include "../shot_packing.h"
 #include "array_view.h"
 #include "checks.h"
+#include "module.h"
 #include "released_gil.h"
 
 namespace py = pybind11;
@@ -219,7 +220,7 @@ void take_pictures_on_host_block(const py::object& shots, const py::object& canv
     const CanvasRequest from = make_canvases(canvases, which, width, film);
     require(!film.out.cuda, "out must be on the CPU");
     require_threads(threads);
-    ReleasedGil released;
+    const ReleasedGil released;
     take_pictures_host_block({.shots = film.shots.data(), .batch = film.batch, .canvases = from.job, .film = film.film},
                              threads, reverse);
 }
@@ -269,7 +270,7 @@ void draw_pictures_on_host_block(const py::object& systems, int num_maps, std::i
                                     make_film(shots, out, table, noise, bilinear, channels_last));
     require(!r.film.out.cuda, "out must be on the CPU");
     require_threads(threads);
-    ReleasedGil released;
+    const ReleasedGil released;
     draw_pictures_host_block(block_job(r.job, canvas), r.film.shots.data(), r.film.film, r.film.batch, threads,
                              reverse);
 }

@@ -10,6 +10,7 @@
 #include "../elementary.h"
 #include "../philox.h"
 #include "checks.h"
+#include "module.h"
 #include "released_gil.h"
 
 namespace py = pybind11;

@@ -16,6 +16,7 @@
 #include "../packing.h"
 #include "array_view.h"
 #include "checks.h"
+#include "module.h"
 #include "released_gil.h"
 
 namespace py = pybind11;
@@ -128,7 +129,7 @@ void render_on_host_block(const py::object& systems, const py::object& out, int 
     require(!r.out.cuda, "out must be on the CPU");
     require_threads(threads);
     require_band(band_rows);
-    ReleasedGil released;
+    const ReleasedGil released;
     render_host_block(block_job(r.job, band_rows), r.job.batch, threads, reverse);
 }
 

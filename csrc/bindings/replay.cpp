@@ -9,6 +9,7 @@
 
 #include "../system.h"
 #include "checks.h"
+#include "module.h"
 #include "released_gil.h"
 
 namespace py = pybind11;

@@ -9,6 +9,7 @@
 #include "../cuda/executor.h"
 #include "../host_block.h"
 #include "checks.h"
+#include "module.h"
 #include "released_gil.h"
 
 namespace py = pybind11;
@@ -124,7 +125,7 @@ void paint_scenes(const py::object& pictures, const py::object& scenes, const py
             "workspace must be uint8, 16 bytes aligned, of scene_workspace_bytes(size) a scene");
     require_beside(memory, r.out, "workspace");
     r.job.workspace = static_cast<unsigned char*>(memory.data);
-    ReleasedGil released;
+    const ReleasedGil released;
     paint_scenes_cuda(r.job, r.out.device, stream);
 #else
     static_cast<void>(workspace), static_cast<void>(stream);  // require_kernels refused
@@ -136,7 +137,7 @@ void paint_scenes_on_host_block(const py::object& pictures, const py::object& sc
     const SceneRequest r = make_request(pictures, scenes, objects, out);
     require(!r.out.cuda, "out must be on the CPU");
     require_threads(threads);
-    ReleasedGil released;
+    const ReleasedGil released;
     paint_scenes_host_block(r.job, threads, reverse);
 }
 

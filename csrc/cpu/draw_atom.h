@@ -107,7 +107,7 @@ template <class L, class Painter>
 void draw_atom(const Atom& atom, int size, Arena& arena, Interrupt& interrupt, std::uint8_t* canvas) {
     const Arena::Mark mark(arena);
     const int vertices = atom.vertices, strips = (vertices + kAtomStrip - 1) / kAtomStrip, room = strips * kAtomStrip;
-    const auto all = static_cast<std::size_t>(room + kAtomStrip);
+    const auto all = static_cast<std::size_t>(room) + kAtomStrip;
     const auto floats = [&] { return arena.take<float>(all); };
     float *x = floats(), *y = floats(), *cosines = floats(), *sines = floats(), *bases = floats();
     const auto integers = [&] { return arena.take<std::int32_t>(all); };

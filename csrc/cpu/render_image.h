@@ -51,7 +51,7 @@ inline ScratchLayout scratch_layout(const RenderJob& job) {
     layout.bytes_offset = whole_lines(2 * sizeof(float) * layout.coordinates);
     const int spare = job.pad == 0 ? 1 : 0;  // a point may then fall on pixel `size`, which is dropped
     layout.byte_stride = (job.size + spare + 31) / 32 * 32;
-    const std::size_t rows = static_cast<std::size_t>(job.size + spare);
+    const auto rows = static_cast<std::size_t>(job.size) + static_cast<std::size_t>(spare);
     const std::size_t bytes = job.size <= kMaxByteCanvas ? rows * static_cast<std::size_t>(layout.byte_stride) : 0;
     layout.canvas_offset = layout.bytes_offset + whole_lines(bytes);
     const std::size_t canvas =

@@ -247,7 +247,7 @@ template <class L>
 BitTables make_bit_tables(const Weights& weights, Arena& arena) {
     constexpr int kEntries = 1 << kChunkTaps;
     const int chunks = (weights.taps + kChunkTaps - 1) / kChunkTaps;
-    auto* sums = arena.take<std::int16_t>(static_cast<std::size_t>(chunks * kPhases * kEntries));
+    auto* sums = arena.take<std::int16_t>(static_cast<std::size_t>(chunks) * kPhases * kEntries);
     for (int chunk = 0; chunk < chunks; ++chunk) {
         for (int phase = 0; phase < kPhases; ++phase) {
             const std::int16_t* of = weights.of(phase) + chunk * kChunkTaps;
@@ -265,7 +265,7 @@ BitTables make_bit_tables(const Weights& weights, Arena& arena) {
 
 inline std::uint64_t load_bits(const std::uint8_t* row, int bit) {  // 57 bits or more from `bit` on
     static_assert(std::endian::native == std::endian::little);
-    std::uint64_t word;
+    std::uint64_t word = 0;
     std::memcpy(&word, row + (bit >> 3), sizeof word);
     return word >> (bit & 7);
 }

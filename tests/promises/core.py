@@ -10,6 +10,18 @@ _T = "tests/test_sanitizers.py::test_"
 
 PROMISES = [
     Promise(
+        "AddressSanitizer sees the first byte beyond each part of a thread's working memory.",
+        (f"{_T}a_step_out_of_a_part_of_working_memory_is_reported",),
+        (
+            Break(
+                "csrc/cpu/arena.h",
+                "        ASAN_POISON_MEMORY_REGION(found + bytes, whole - bytes);\n",
+                "",
+                native=True,
+            ),
+        ),
+    ),
+    Promise(
         "Whatever the core draws, it reads and writes its own memory alone, with no undefined arithmetic and no race "
         "(AddressSanitizer, UndefinedBehaviorSanitizer, ThreadSanitizer).",
         (f"{_T}the_core_is_clean_under_sanitizers",),
