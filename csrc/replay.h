@@ -62,7 +62,8 @@ bool replay(std::span<const double> maps, std::span<const double> probabilities,
     const int last = brush == Brush::kPoint ? 0 : 3;
     play([&](double x, double y) {
         // Another thread may have changed the draws since.
-        if (!(x >= low[0] && x <= high[0] && y >= low[1] && y <= high[1])) return;
+        const bool within = x >= low[0] && x <= high[0] && y >= low[1] && y <= high[1];
+        if (!within) return;
         const int px = to_pixel(x, 0), py = to_pixel(y, 1);
         for (int row = py + first; row <= std::min(py + last, size - 1); ++row) {
             for (int column = px + first; column <= std::min(px + last, size - 1); ++column) {

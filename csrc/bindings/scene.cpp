@@ -110,6 +110,7 @@ SceneRequest make_request(const py::object& pictures, const py::object& scenes, 
 void paint_scenes(const py::object& pictures, const py::object& scenes, const py::object& objects,
                   const py::object& out, const py::object& workspace, int threads, const std::string& simd,
                   std::uintptr_t stream) {
+    // NOLINTNEXTLINE(misc-const-correctness): kernels get their workspace below
     SceneRequest r = make_request(pictures, scenes, objects, out);
     require_threads(threads);
     if (!r.out.cuda) {

@@ -22,6 +22,7 @@ struct CpuScalarLanes : ScalarLanes {
         for (int q = 0; q < 4; ++q) p[q] = words[q];
     }
     static ONEPFRAC_FN float first(F a) { return a; }
+    // NOLINTNEXTLINE(misc-redundant-expression): infinity less infinity is no number
     static ONEPFRAC_FN M finite(F x, F y) { return x - x + (y - y) == 0.0F; }
     static ONEPFRAC_FN M mask_and(M a, M b) { return a && b; }
     static ONEPFRAC_FN M mask_all() { return true; }

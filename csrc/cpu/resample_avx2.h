@@ -118,8 +118,10 @@ template <class L>
 class RowPass {
   public:
     RowPass(const Canvas& canvas, const AxisTaps& rows, int size, Arena& arena)
-        : canvas_(canvas), rows_(rows), size_(size) {
-        masks_ = arena.take<__m256i>(2 * static_cast<std::size_t>(rows.end - rows.begin + 2 * rows.length));
+        : canvas_(canvas),
+          rows_(rows),
+          size_(size),
+          masks_(arena.take<__m256i>(2 * static_cast<std::size_t>(rows.end - rows.begin + 2 * rows.length))) {
         const auto count = static_cast<std::size_t>(size) * static_cast<std::size_t>(rows.length);
         weights_ = arena.take<std::int32_t>(count);
         for (std::size_t i = 0; i < count; ++i) {
@@ -381,7 +383,7 @@ class VectorSampler {
             __m256i sums = _mm256_setzero_si256();
 #pragma GCC unroll 12
             for (int v = 0; v < taps; ++v) {
-                std::int32_t word;
+                std::int32_t word = 0;
                 std::memcpy(&word, from + v * stride, sizeof word);
                 const __m256i picked = _mm256_shuffle_epi8(_mm256_set1_epi32(word), pick);
                 const __m256i mask = _mm256_cmpeq_epi16(_mm256_and_si256(picked, bit), bit);

@@ -50,10 +50,10 @@ class Random {
 std::vector<System> random_systems(Random& random, int batch, int num_maps) {
     std::vector<System> systems;
     for (int i = 0; i < batch; ++i) {
-        std::vector<float> maps;
-        std::vector<double> probabilities;
-        for (int j = 0; j < 6 * num_maps; ++j) maps.push_back(static_cast<float>(random.uniform(-0.62, 0.62)));
-        for (int j = 0; j < num_maps; ++j) probabilities.push_back(random.uniform(0.1, 1.3));
+        std::vector<float> maps(static_cast<std::size_t>(6 * num_maps));
+        std::vector<double> probabilities(static_cast<std::size_t>(num_maps));
+        for (float& value : maps) value = static_cast<float>(random.uniform(-0.62, 0.62));
+        for (double& value : probabilities) value = random.uniform(0.1, 1.3);
         if (random.below(7) == 0) maps[0] = 30.0F;  // orbits that run away
         systems.push_back(pack_system(maps, probabilities, random.bits()));
     }
@@ -375,13 +375,14 @@ void interrupt_one(Tally& tally, std::uint64_t seed) {
 }  // namespace
 
 int main(int count, char** words) {
-    const int rounds = count > 1 ? std::atoi(words[1]) : 1;
+    const int rounds = count > 1 ? std::stoi(words[1]) : 1;
     Tally tally;
     for (int round = 0; round < rounds; ++round) {
         Random random(static_cast<std::uint64_t>(round));
         for (const auto& kind : kKinds) compare_all(kind(random), random, tally);
     }
     std::vector<std::thread> callers;
+    callers.reserve(4);
     for (int caller = 0; caller < 4; ++caller) {
         callers.emplace_back([&tally, caller, rounds] {
             for (int round = 0; round < rounds; ++round) {

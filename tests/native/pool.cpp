@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <exception>
 #include <numeric>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -75,13 +76,14 @@ bool an_interrupt_ends_a_call(int threads) {
 }  // namespace
 
 int main(int count, char** words) {
-    const int rounds = count > 1 ? std::atoi(words[1]) : 1;
+    const int rounds = count > 1 ? std::stoi(words[1]) : 1;
     std::atomic<int> comparisons{0}, differ{0};
     const auto expect = [&](bool held) {
         ++comparisons;
         if (!held) ++differ;
     };
     std::vector<std::thread> callers;
+    callers.reserve(4);
     for (int caller = 0; caller < 4; ++caller) {
         callers.emplace_back([&, caller] {
             for (int round = 0; round < rounds; ++round) {
