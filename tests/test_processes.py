@@ -13,6 +13,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,9 @@ from torch.utils.data import DataLoader, IterableDataset
 
 import onepfrac
 from onepfrac import _C, rendering
+from onepfrac.camera import Film, take_pictures
 from onepfrac.cpus import available_cpus, cgroup_quota
+from onepfrac.shots import Shots
 from onepfrac.systems import diverges
 
 IFS = onepfrac.sample_ifs(sigma=3.5, seed=3)
@@ -73,6 +76,13 @@ def seconds_to_answer(call: Callable[[], object]) -> float:
     return ended - sent[0]
 
 
+def _taken_from_afar(canvas: torch.Tensor, threads: int) -> None:
+    """One picture of 256 x 256 pixels, each of which is weighed from a million of the canvas: an hour of work."""
+    film = Film.make(256, 1, torch.uint8, [0.5], [0.5])
+    shots = Shots.of_views(np.array([[[200.0, 200.0, 0.0], [-200.0, 200.0, 0.0]]]))
+    take_pictures(canvas, shots, film, film.empty(1), threads=threads)
+
+
 def _calls(threads: int) -> Iterator[tuple[str, Callable[[], object]]]:
     """Calls that take long, a third of a second to minutes, one of each kind of loop."""
     yield "one image of 1e9 points", lambda: onepfrac.render(IFS, points=10**9, size=64, threads=threads)
@@ -89,6 +99,14 @@ def _calls(threads: int) -> Iterator[tuple[str, Callable[[], object]]]:
     counts, sizes = np.array([[2048, 2000, 20, 19]], np.int32), np.array([[6, 0, 50, 2, 2, 2048, 2048]], np.float32)
     atoms = _C.pack_atoms(np.arange(20, dtype=np.uint64), np.repeat(counts, 20, 0), np.repeat(sizes, 20, 0))
     out = np.zeros((20, 1, 4096, 4096), np.uint8)
+    yield (
+        "a turned view of grays from afar",
+        partial(_taken_from_afar, torch.zeros(1, 512, 512, dtype=torch.uint8), threads),
+    )
+    yield (
+        "a turned view of bits from afar",
+        partial(_taken_from_afar, torch.zeros(1, 1, 512, 16, dtype=torch.int32), threads),
+    )
     yield "Visual Atoms", lambda: _C.draw_atoms(atoms, out, 2048, threads, rendering.simd_cap(), 0)
 
 

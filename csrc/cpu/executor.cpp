@@ -126,7 +126,7 @@ void take_pictures_cpu(const PictureJob& job, int threads, std::string_view leve
         const Canvas canvas{canvases.bits == nullptr ? nullptr : canvases.bits + number * words,
                             canvases.grays == nullptr ? nullptr : canvases.grays + number * pixels, canvases.width,
                             canvases.height};
-        take(job.film, job.shots[image], canvas, thread_arena(), picture_at(job.film, image));
+        take(job.film, job.shots[image], canvas, thread_arena(), interrupt, picture_at(job.film, image));
     });
 }
 
@@ -143,7 +143,8 @@ void draw_pictures_cpu(RenderJob job, const Shot* shots, const Film& film, int t
         std::byte* scratch = arena.take<std::byte>(layout.size);
         auto* bits = arena.take<std::uint32_t>(words);
         chosen.render(job, job.systems[image], layout, scratch, reinterpret_cast<std::byte*>(bits));
-        chosen.take_picture(film, shots[image], {bits, nullptr, job.size, job.size}, arena, picture_at(film, image));
+        chosen.take_picture(film, shots[image], {bits, nullptr, job.size, job.size}, arena, interrupt,
+                            picture_at(film, image));
     });
 }
 

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <exception>
 #include <functional>
 #include <thread>
@@ -48,6 +49,26 @@ class Interrupt {
     const std::thread::id caller_ = std::this_thread::get_id();
     Clock::time_point next_ = Clock::now() + kPeriod;
     std::atomic<bool> stopped_{false};
+};
+
+// For loops whose rounds may be too short to check after each of them, or too long not to.
+class Pace {
+  public:
+    explicit Pace(Interrupt& interrupt) : interrupt_(interrupt) {}
+
+    // After `work` steps of a nanosecond or less each: checks once some have come together.
+    void after(std::int64_t work) {
+        done_ += work;
+        if (done_ < kWork) return;
+        done_ = 0;
+        interrupt_.check();
+    }
+
+  private:
+    static constexpr std::int64_t kWork = 1 << 20;
+
+    Interrupt& interrupt_;
+    std::int64_t done_ = 0;
 };
 
 }  // namespace onepfrac

@@ -15,6 +15,7 @@
 
 #include "../camera.h"
 #include "arena.h"
+#include "interrupt.h"
 
 namespace onepfrac {
 
@@ -126,7 +127,7 @@ AxisTaps make_axis_taps(const std::int64_t step, const std::int64_t start, int o
 // Grays to a frame whose axes are apart.
 template <class L>
 void resample_grays(const std::uint8_t* grays, int width, int height, const AxisTaps& columns, const AxisTaps& rows,
-                    int size, std::uint8_t* frame, Arena& arena) {
+                    int size, std::uint8_t* frame, Arena& arena, Pace& pace) {
     const Arena::Mark mark(arena);
     const int used = columns.end - columns.begin;
     // Sums over rows, [column][row of the group]: the sums over columns go over the rows of the group as lanes.
@@ -162,6 +163,7 @@ void resample_grays(const std::uint8_t* grays, int width, int height, const Axis
                     static_cast<std::uint8_t>(gray_of_sum(total[r]));
             }
         }
+        pace.after(static_cast<std::int64_t>(rows.length) * used + static_cast<std::int64_t>(columns.length) * size);
     }
 }
 
@@ -212,7 +214,7 @@ Span inside_of(const std::int64_t* window, int row, int size) {
 // Pixel by pixel, from grays.
 template <class L>
 void sample_grays(const Canvas& canvas, const Shot& shot, const Weights& wx, const Weights& wy, int row, Span columns,
-                  std::uint8_t* out) {
+                  std::uint8_t* out, Pace& pace) {
     for (int i = columns.begin; i < columns.end; ++i) {
         const Place x = place_of(position_at(shot.view, i, row)), y = place_of(position_at(shot.view + 3, i, row));
         const std::int16_t *weights_x = wx.of(x.phase), *weights_y = wy.of(y.phase);
@@ -231,6 +233,7 @@ void sample_grays(const Canvas& canvas, const Shot& shot, const Weights& wx, con
             sum += weights_y[v] * of_row;
         }
         out[i] = static_cast<std::uint8_t>(gray_of_sum(sum));
+        pace.after(static_cast<std::int64_t>(wx.taps) * wy.taps);
     }
 }
 
@@ -291,7 +294,7 @@ std::int32_t sum_at_edge(const Canvas& canvas, const Weights& wx, const Weights&
 // Pixel by pixel, from bits; 8 bytes can be read beyond the last row.
 template <class L, int kChunks>  // 0: any number of chunks
 void sample_bits(const Canvas& canvas, const Shot& shot, const Weights& wx, const Weights& wy, const BitTables& tables,
-                 int row, Span columns, std::uint8_t* out) {
+                 int row, Span columns, std::uint8_t* out, Pace& pace) {
     constexpr int kEntries = 1 << kChunkTaps;
     const int chunks = kChunks == 0 ? tables.chunks : kChunks;
     const std::ptrdiff_t stride = 4 * static_cast<std::ptrdiff_t>(canvas.stride());
@@ -325,6 +328,7 @@ void sample_bits(const Canvas& canvas, const Shot& shot, const Weights& wx, cons
             sum = sum_at_edge<L>(canvas, wx, wy, x, y);
         }
         out[i] = static_cast<std::uint8_t>(gray_of_sum(kInkGray * sum));
+        pace.after(static_cast<std::int64_t>(wx.taps) * wy.taps);
     }
 }
 
@@ -347,20 +351,20 @@ template <class L>
 struct PlainBits {
     // Axes apart.
     static void resample(const Canvas& canvas, const AxisTaps& columns, const AxisTaps& rows, int size,
-                         std::uint8_t* frame, Arena& arena) {
+                         std::uint8_t* frame, Arena& arena, Pace& pace) {
         const Arena::Mark mark(arena);
         const std::uint8_t* grays = expanded<L>(canvas, arena);
-        resample_grays<L>(grays, canvas.width, canvas.height, columns, rows, size, frame, arena);
+        resample_grays<L>(grays, canvas.width, canvas.height, columns, rows, size, frame, arena, pace);
     }
 
     // Pixel by pixel; 8 bytes can be read beyond the canvas.
     static void sample(const Canvas& canvas, const Shot& shot, const Weights& wx, const Weights& wy, int size,
-                       std::uint8_t* frame, Arena& arena) {
+                       std::uint8_t* frame, Arena& arena, Pace& pace) {
         const int chunks = (wx.taps + kChunkTaps - 1) / kChunkTaps;
         if (chunks > kMaxChunks) {
             const Canvas grays{nullptr, expanded<L>(canvas, arena), canvas.width, canvas.height};
             each_row<L>(shot, size, [&](int row, Span columns) {
-                sample_grays<L>(grays, shot, wx, wy, row, columns, frame_row(frame, size, row));
+                sample_grays<L>(grays, shot, wx, wy, row, columns, frame_row(frame, size, row), pace);
             });
             return;
         }
@@ -368,11 +372,11 @@ struct PlainBits {
         each_row<L>(shot, size, [&](int row, Span columns) {
             std::uint8_t* out = frame_row(frame, size, row);
             if (chunks == 1) {
-                sample_bits<L, 1>(canvas, shot, wx, wy, tables, row, columns, out);
+                sample_bits<L, 1>(canvas, shot, wx, wy, tables, row, columns, out, pace);
             } else if (chunks == 2) {
-                sample_bits<L, 2>(canvas, shot, wx, wy, tables, row, columns, out);
+                sample_bits<L, 2>(canvas, shot, wx, wy, tables, row, columns, out, pace);
             } else {
-                sample_bits<L, 0>(canvas, shot, wx, wy, tables, row, columns, out);
+                sample_bits<L, 0>(canvas, shot, wx, wy, tables, row, columns, out, pace);
             }
         });
     }
@@ -381,7 +385,7 @@ struct PlainBits {
 // The frame: [padded(size)][padded(size)], of which size x size are filled. Pixels outside of any window hold anything.
 // Bits is PlainBits or its like.
 template <class L, class Bits>
-void resample(const Canvas& canvas, const Shot& shot, const Film& film, std::uint8_t* frame, Arena& arena) {
+void resample(const Canvas& canvas, const Shot& shot, const Film& film, std::uint8_t* frame, Arena& arena, Pace& pace) {
     const Arena::Mark mark(arena);
     const int size = film.size;
     const Weights wx = make_weights<L>(shot.footprint[0], film.bilinear, arena);
@@ -392,20 +396,20 @@ void resample(const Canvas& canvas, const Shot& shot, const Film& film, std::uin
         const AxisTaps columns = make_axis_taps<L>(shot.view[0], shot.view[2], size, canvas.width, wx, pairs, arena);
         const AxisTaps rows = make_axis_taps<L>(shot.view[4], shot.view[5], size, canvas.height, wy, false, arena);
         if (canvas.bits == nullptr) {
-            resample_grays<L>(canvas.grays, canvas.width, canvas.height, columns, rows, size, frame, arena);
+            resample_grays<L>(canvas.grays, canvas.width, canvas.height, columns, rows, size, frame, arena, pace);
         } else {
-            Bits::resample(canvas, columns, rows, size, frame, arena);
+            Bits::resample(canvas, columns, rows, size, frame, arena, pace);
         }
     } else if (canvas.bits == nullptr) {
         each_row<L>(shot, size, [&](int row, Span columns) {
-            sample_grays<L>(canvas, shot, wx, wy, row, columns, frame_row(frame, size, row));
+            sample_grays<L>(canvas, shot, wx, wy, row, columns, frame_row(frame, size, row), pace);
         });
     } else {
         const std::size_t words = static_cast<std::size_t>(canvas.height) * static_cast<std::size_t>(canvas.stride());
         auto* copy = arena.take<std::uint32_t>(words + 2);
         std::memcpy(copy, canvas.bits, words * sizeof(std::uint32_t));
         copy[words] = copy[words + 1] = 0U;
-        Bits::sample({copy, nullptr, canvas.width, canvas.height}, shot, wx, wy, size, frame, arena);
+        Bits::sample({copy, nullptr, canvas.width, canvas.height}, shot, wx, wy, size, frame, arena, pace);
     }
 }
 

@@ -184,7 +184,7 @@ class RowPass {
 
 template <class L>
 void resample_bits_avx2(const Canvas& canvas, const AxisTaps& columns, const AxisTaps& rows, int size,
-                        std::uint8_t* frame, Arena& arena) {
+                        std::uint8_t* frame, Arena& arena, Pace& pace) {
     const Arena::Mark mark(arena);
     const RowPass<L> pass(canvas, rows, size, arena);
     const int first_word = columns.begin / 32, end_word = (columns.end + 31) / 32;
@@ -217,6 +217,8 @@ void resample_bits_avx2(const Canvas& canvas, const AxisTaps& columns, const Axi
                 }
             }
         });
+        pace.after(static_cast<std::int64_t>(end_word - first_word) * 32 * rows.length +
+                   static_cast<std::int64_t>(size) * columns.length);
         std::uint8_t* out = frame_row(frame, size, top);
         if (!inked) {
             std::memset(out, 0, static_cast<std::size_t>(kGroup * padded(size)));
@@ -434,14 +436,14 @@ class VectorSampler {
 template <class L>
 struct VectorBits {
     static void resample(const Canvas& canvas, const AxisTaps& columns, const AxisTaps& rows, int size,
-                         std::uint8_t* frame, Arena& arena) {
-        resample_bits_avx2<L>(canvas, columns, rows, size, frame, arena);
+                         std::uint8_t* frame, Arena& arena, Pace& pace) {
+        resample_bits_avx2<L>(canvas, columns, rows, size, frame, arena, pace);
     }
 
     static void sample(const Canvas& canvas, const Shot& shot, const Weights& wx, const Weights& wy, int size,
-                       std::uint8_t* frame, Arena& arena) {
+                       std::uint8_t* frame, Arena& arena, Pace& pace) {
         if (wx.taps > kVectorTaps || wy.taps > kVectorTaps) {
-            PlainBits<L>::sample(canvas, shot, wx, wy, size, frame, arena);
+            PlainBits<L>::sample(canvas, shot, wx, wy, size, frame, arena, pace);
             return;
         }
         const std::int64_t* view = shot.view;
@@ -469,6 +471,7 @@ struct VectorBits {
         with_taps(wy.taps, [&](auto taps) {
             each_row<L>(shot, size, [&](int row, Span columns) {
                 sampler.template row<decltype(taps)::value>(shot, row, columns, frame_row(frame, size, row));
+                pace.after(static_cast<std::int64_t>(size) * wy.taps);
             });
         });
     }

@@ -21,8 +21,10 @@ class Development {
         reset_table();
     }
 
-    void take_steps() {
+    void take_steps(Pace& pace) {
+        const std::int64_t pixels = static_cast<std::int64_t>(size_) * size_;
         for (int s = 0; s < shot_.num_steps; ++s) {
+            pace.after(pixels);
             const Step step = shot_.steps[s];
             const float amount = shot_.amounts[s];
             if (step == Step::kWindow) {
@@ -176,7 +178,7 @@ class Development {
 
 // Writes a developed frame. Pixel is an unsigned integer as wide as the film's type.
 template <class L, class Pixel>
-void write_film(const Film& film, const Shot& shot, const Development<L>& development, Pixel* out) {
+void write_film(const Film& film, const Shot& shot, const Development<L>& development, Pixel* out, Pace& pace) {
     const int size = film.size, channels = film.channels;
     const std::int64_t area = static_cast<std::int64_t>(size) * size;
     const std::int64_t pixel_step = film.channels_last ? channels : 1;
@@ -192,6 +194,7 @@ void write_film(const Film& film, const Shot& shot, const Development<L>& develo
         for (int v = 0; v < 256; ++v) table[c][v] = values[256 * c + development.table()[v]];
     }
     for (int row = 0; row < size; ++row) {
+        pace.after(static_cast<std::int64_t>(size) * channels);
         const std::uint8_t* grays = development.row(row);
         const bool erases = row >= shot.erased[0] && row < erased_end;
         for (int c = 0; c < channels; ++c) {
@@ -236,28 +239,34 @@ void write_film(const Film& film, const Shot& shot, const Development<L>& develo
 }
 
 template <class L, class Bits>
-void take_picture(const Film& film, const Shot& shot, const Canvas& canvas, Arena& arena, void* out) {
+void take_picture(const Film& film, const Shot& shot, const Canvas& canvas, Arena& arena, Interrupt& interrupt,
+                  void* out) {
     const Arena::Mark mark(arena);
+    Pace pace(interrupt);
     const auto side = static_cast<std::size_t>(padded(film.size));
     auto* frame = arena.take<std::uint8_t>(side * side);
-    resample<L, Bits>(canvas, shot, film, frame, arena);
+    resample<L, Bits>(canvas, shot, film, frame, arena, pace);
     Development<L> development(shot, film.size, frame, arena);
-    development.take_steps();
+    development.take_steps(pace);
     switch (film.type) {
         case PixelType::kUint8:
-            return write_film<L>(film, shot, development, static_cast<std::uint8_t*>(out));
+            return write_film<L>(film, shot, development, static_cast<std::uint8_t*>(out), pace);
         case PixelType::kFloat16:
         case PixelType::kBfloat16:
-            return write_film<L>(film, shot, development, static_cast<std::uint16_t*>(out));
+            return write_film<L>(film, shot, development, static_cast<std::uint16_t*>(out), pace);
         default:
-            return write_film<L>(film, shot, development, static_cast<std::uint32_t*>(out));
+            return write_film<L>(film, shot, development, static_cast<std::uint32_t*>(out), pace);
     }
 }
 
-using TakePicture = void (*)(const Film& film, const Shot& shot, const Canvas& canvas, Arena& arena, void* out);
+using TakePicture = void (*)(const Film& film, const Shot& shot, const Canvas& canvas, Arena& arena,
+                             Interrupt& interrupt, void* out);
 
-void take_picture_scalar(const Film& film, const Shot& shot, const Canvas& canvas, Arena& arena, void* out);
-void take_picture_avx2(const Film& film, const Shot& shot, const Canvas& canvas, Arena& arena, void* out);
-void take_picture_avx512(const Film& film, const Shot& shot, const Canvas& canvas, Arena& arena, void* out);
+void take_picture_scalar(const Film& film, const Shot& shot, const Canvas& canvas, Arena& arena, Interrupt& interrupt,
+                         void* out);
+void take_picture_avx2(const Film& film, const Shot& shot, const Canvas& canvas, Arena& arena, Interrupt& interrupt,
+                       void* out);
+void take_picture_avx512(const Film& film, const Shot& shot, const Canvas& canvas, Arena& arena, Interrupt& interrupt,
+                         void* out);
 
 }  // namespace onepfrac

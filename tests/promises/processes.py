@@ -18,6 +18,11 @@ PROMISES = [
                 "if (handles_signals_ && PyErr_CheckSignals() != 0)",
                 "if (handles_signals_ && false)",
             ),
+            Break(
+                "csrc/cpu/interrupt.h",
+                "        if (done_ < kWork) return;\n",
+                "        if (done_ < kWork * kWork) return;\n",
+            ),
         ),
     ),
     Promise(
