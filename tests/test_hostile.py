@@ -14,6 +14,7 @@ import pytest
 import torch
 from fuzz.hostile import Exporter, Lying, Number, Raising
 from programs import run
+from promises.tally import tried
 
 import onepfrac
 from onepfrac import _C
@@ -200,6 +201,52 @@ def test_an_array_of_ctypes_has_no_strides_and_is_taken_all_the_same() -> None:
 def test_elements_of_no_bytes_are_refused() -> None:
     with pytest.raises(TypeError, match="out must be an array of elements of 1 to 1024 bytes"):
         _C.render(words(), np.zeros((2, 1, 16, 16), "V0"), **CHAOS)
+
+
+def test_arrays_of_huge_shapes_without_strides_are_refused_before_they_are_copied() -> None:
+    """Each would take terabytes, of which a part is there: NumPy copies until there is none left."""
+    run(
+        """
+        import resource
+        import numpy as np
+        from onepfrac import _C
+
+        def huge(like, *shape):
+            return np.broadcast_to(like, shape)
+
+        resource.setrlimit(resource.RLIMIT_AS, (8 * 2**30,) * 2)
+        n = 2**40
+        one, keys = np.zeros(1), np.zeros(1, np.uint64)
+        f4, i4, i1, u4 = (np.zeros(1, dtype) for dtype in (np.float32, np.int32, np.int8, np.uint32))
+        views, erased, systems = np.zeros((1, 2, 3)), np.zeros((1, 4), np.int32), np.zeros((1, 16, 2, 3), np.float32)
+        nothing, windows, steps = np.zeros((1, 2)), np.zeros((1, 2, 2, 3)), np.zeros((1, 2), np.int8)
+        calls = [
+            (_C.pack_atoms, keys, huge(i4, 1, n), np.zeros((1, 7), np.float32)),
+            (_C.pack_atoms, keys, np.zeros((1, 4), np.int32), huge(f4, 1, n)),
+            (_C.pack_atoms, huge(keys, 1, n), np.zeros((1, 4), np.int32), np.zeros((1, 7), np.float32)),
+            (_C.pack_systems, huge(f4, 1, n, 2, 3), huge(one, 1, n), keys),
+            (_C.pack_systems, systems, huge(one, 1, n), keys),
+            (_C.pack_systems, systems, np.zeros((1, 16)), huge(keys, n)),
+            (_C.diverges, huge(u4, 1, n), 2),
+            (_C.replay, huge(one, n), np.ones(2) / 2, np.zeros(9), 64, 3, 1),
+            (_C.replay, np.zeros(12), huge(one, n), np.zeros(9), 64, 3, 1),
+            (_C.pack_shots, huge(one, 1, 2, n), steps, nothing, windows, erased, keys, 64),
+            (_C.pack_shots, views, huge(i1, 1, n), huge(one, 1, n), windows, erased, keys, 64),
+            (_C.pack_shots, views, steps, huge(one, 1, n), windows, erased, keys, 64),
+            (_C.pack_shots, views, steps, nothing, huge(one, 1, n, 2, 3), erased, keys, 64),
+            (_C.pack_shots, views, steps, nothing, windows, huge(i4, 1, n), keys, 64),
+            (_C.pack_shots, views, steps, nothing, windows, erased, huge(keys, n), 64),
+        ]
+        for call, *arguments in calls:
+            try:
+                call(*arguments)
+            except ValueError as error:
+                assert "must" in str(error), error
+            else:
+                raise SystemExit(f"{call} took {arguments}")
+        """
+    )
+    tried(15)
 
 
 def test_a_misaligned_array_is_refused() -> None:

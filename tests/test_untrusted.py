@@ -23,7 +23,7 @@ from test_weights import VIT, write
 
 import onepfrac
 from onepfrac import files
-from onepfrac.train import bounded, checkpoint, models, options
+from onepfrac.train import bounded, checkpoint, images, models, options
 
 LONGEST_MESSAGE = 3000
 
@@ -385,6 +385,19 @@ def test_photographs_are_bounded_in_pixels_and_no_programs(tmp_path: Path) -> No
         assert error in ("ValueError", "OSError", "UnidentifiedImageError"), (path.name, message)
         assert growth < 100, path.name
         assert seconds < 20, path.name
+
+
+def test_a_program_among_the_images_of_a_class_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow hands PostScript, whatever the file is called, to the program gs."""
+    (tmp_path / "gs").write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+    (tmp_path / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    (tmp_path / "images" / "a").mkdir(parents=True)
+    (tmp_path / "images" / "a" / "0.png").write_bytes(EPS)
+    with pytest.raises(OSError, match=r"cannot read the image .*a/0\.png"):
+        images.load_photographs(tmp_path / "images", cache=True)
+    assert not (tmp_path / "ran").exists()
+    tried()
 
 
 def test_the_text_of_an_image_is_not_decoded_where_it_is_too_long() -> None:

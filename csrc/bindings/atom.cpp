@@ -49,12 +49,18 @@ void check_atom(const Atom& atom, std::int64_t number) {
 
 // keys (B,), counts (B, 4): vertices, lines, n1, n2; sizes (B, 7): coefficient, line width, radius, oval x, oval y,
 // centre x, centre y -> (B, kAtomWords)
-Array<std::uint32_t> pack_atoms(const Array<std::uint64_t>& keys, const Array<std::int32_t>& counts,
-                                const Array<float>& sizes) {
-    require(keys.ndim() == 1, "keys must have shape (B,)");
-    const py::ssize_t batch = keys.shape(0);
-    require(counts.ndim() == 2 && counts.shape(0) == batch && counts.shape(1) == 4, "counts must have shape (B, 4)");
-    require(sizes.ndim() == 2 && sizes.shape(0) == batch && sizes.shape(1) == 7, "sizes must have shape (B, 7)");
+Array<std::uint32_t> pack_atoms(const py::object& all_keys, const py::object& all_counts, const py::object& all_sizes) {
+    const py::array of_keys = array_of(all_keys, "keys"), of_counts = array_of(all_counts, "counts"),
+                    of_sizes = array_of(all_sizes, "sizes");
+    require(of_keys.ndim() == 1, "keys must have shape (B,)");
+    const py::ssize_t batch = of_keys.shape(0);
+    require(of_counts.ndim() == 2 && of_counts.shape(0) == batch && of_counts.shape(1) == 4,
+            "counts must have shape (B, 4)");
+    require(of_sizes.ndim() == 2 && of_sizes.shape(0) == batch && of_sizes.shape(1) == 7,
+            "sizes must have shape (B, 7)");
+    const auto keys = plain<std::uint64_t>(of_keys, "keys");
+    const auto counts = plain<std::int32_t>(of_counts, "counts");
+    const auto sizes = plain<float>(of_sizes, "sizes");
     Array<std::uint32_t> packed({batch, py::ssize_t{kAtomWords}});
     auto* atoms = reinterpret_cast<Atom*>(packed.mutable_data());
     for (py::ssize_t i = 0; i < batch; ++i) {

@@ -12,6 +12,25 @@ void require(bool condition, const std::string& message) {
     if (!condition) throw py::value_error(message);
 }
 
+namespace detail {
+
+py::object converted(const py::object& given, const char* name, py::object dtype, int flags) {
+    PyObject* made = py::detail::npy_api::get().PyArray_FromAny_(
+        given.ptr(), dtype.release().ptr(), 0, 0, py::detail::npy_api::NPY_ARRAY_ENSUREARRAY_ | flags, nullptr);
+    if (made != nullptr) return py::reinterpret_steal<py::object>(made);
+    py::error_already_set error;
+    if (error.matches(PyExc_MemoryError) || !error.matches(PyExc_Exception)) throw error;
+    py::raise_from(error, PyExc_TypeError,
+                   (std::string(name) + " must be an array whose numbers keep their values").c_str());
+    throw py::error_already_set();
+}
+
+}  // namespace detail
+
+py::array array_of(const py::object& given, const char* name) {
+    return py::reinterpret_borrow<py::array>(detail::converted(given, name, py::object(), 0));
+}
+
 void require_beside(const ArrayView& array, const ArrayView& out, const std::string& name) {
     require(array.cuda == out.cuda && (!out.cuda || array.device == out.device),
             name + " and out must be on the same device");

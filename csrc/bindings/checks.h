@@ -29,6 +29,25 @@ template <class T>
 using PlainArray = pybind11::array_t<T, static_cast<int>(pybind11::array::c_style) |
                                             static_cast<int>(pybind11::detail::npy_api::NPY_ARRAY_ALIGNED_)>;
 
+// An argument as a NumPy array of whatever dtype and order, not copied where it is one or exports one: its shape can be
+// looked at before it is made plain, which an array of huge shape and no strides would need all memory for. Throws
+// TypeError where it is no array.
+pybind11::array array_of(const pybind11::object& given, const char* name);
+
+namespace detail {
+
+pybind11::object converted(const pybind11::object& given, const char* name, pybind11::object dtype, int flags);
+
+}  // namespace detail
+
+// The same array as a plain one. Throws TypeError where a number would change.
+template <class T>
+PlainArray<T> plain(const pybind11::array& array, const char* name) {
+    return pybind11::reinterpret_borrow<PlainArray<T>>(detail::converted(
+        array, name, pybind11::dtype::of<T>(),
+        static_cast<int>(pybind11::array::c_style) | static_cast<int>(pybind11::detail::npy_api::NPY_ARRAY_ALIGNED_)));
+}
+
 // The rows of a band of the kernel body on the host.
 void require_band(int band_rows);
 

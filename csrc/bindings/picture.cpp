@@ -32,20 +32,35 @@ std::span<const T> row_of(const Array<T>& array, py::ssize_t row, py::ssize_t le
     return copy;
 }
 
+// Of steps and windows a shot: more than it may have, most of which do nothing, but few enough to be copied.
+constexpr py::ssize_t kMostColumns = 1 << 16;
+
 // views (B, 2, 3), steps and amounts (B, K), windows (B, G, 2, 3), erased (B, 4), keys (B,) -> (B, kShotWords)
-Array<std::uint32_t> pack_shots(const Array<double>& views, const Array<std::int8_t>& steps,
-                                const Array<double>& amounts, const Array<double>& windows,
-                                const Array<std::int32_t>& erased, const Array<std::uint64_t>& keys, int size) {
+Array<std::uint32_t> pack_shots(const py::object& all_views, const py::object& all_steps, const py::object& all_amounts,
+                                const py::object& all_windows, const py::object& all_erased, const py::object& all_keys,
+                                int size) {
     require(size >= 8 && size <= 4096, "size must be 8 to 4096");
-    require(views.ndim() == 3 && views.shape(1) == 2 && views.shape(2) == 3, "views must have shape (B, 2, 3)");
-    const py::ssize_t batch = views.shape(0);
-    require(steps.ndim() == 2 && steps.shape(0) == batch, "steps must have shape (B, K)");
-    require(amounts.ndim() == 2 && amounts.shape(0) == batch && amounts.shape(1) == steps.shape(1),
+    const py::array of_views = array_of(all_views, "views"), of_steps = array_of(all_steps, "steps"),
+                    of_amounts = array_of(all_amounts, "amounts"), of_windows = array_of(all_windows, "windows"),
+                    of_erased = array_of(all_erased, "erased"), of_keys = array_of(all_keys, "keys");
+    require(of_views.ndim() == 3 && of_views.shape(1) == 2 && of_views.shape(2) == 3,
+            "views must have shape (B, 2, 3)");
+    const py::ssize_t batch = of_views.shape(0);
+    require(of_steps.ndim() == 2 && of_steps.shape(0) == batch && of_steps.shape(1) <= kMostColumns,
+            "steps must have shape (B, K)");
+    require(of_amounts.ndim() == 2 && of_amounts.shape(0) == batch && of_amounts.shape(1) == of_steps.shape(1),
             "amounts must have the shape of steps");
-    require(windows.ndim() == 4 && windows.shape(0) == batch && windows.shape(2) == 2 && windows.shape(3) == 3,
+    require(of_windows.ndim() == 4 && of_windows.shape(0) == batch && of_windows.shape(1) <= kMostColumns &&
+                of_windows.shape(2) == 2 && of_windows.shape(3) == 3,
             "windows must have shape (B, G, 2, 3)");
-    require(erased.ndim() == 2 && erased.shape(0) == batch && erased.shape(1) == 4, "erased must have shape (B, 4)");
-    require(keys.ndim() == 1 && keys.shape(0) == batch, "keys must have shape (B,)");
+    require(of_erased.ndim() == 2 && of_erased.shape(0) == batch && of_erased.shape(1) == 4,
+            "erased must have shape (B, 4)");
+    require(of_keys.ndim() == 1 && of_keys.shape(0) == batch, "keys must have shape (B,)");
+    const auto views = plain<double>(of_views, "views"), amounts = plain<double>(of_amounts, "amounts"),
+               windows = plain<double>(of_windows, "windows");
+    const auto steps = plain<std::int8_t>(of_steps, "steps");
+    const auto erased = plain<std::int32_t>(of_erased, "erased");
+    const auto keys = plain<std::uint64_t>(of_keys, "keys");
     Array<std::uint32_t> packed({batch, py::ssize_t{kShotWords}});
     auto* shots = reinterpret_cast<Shot*>(packed.mutable_data());
     std::vector<double> view, amount, window;

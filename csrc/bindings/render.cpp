@@ -25,18 +25,21 @@ namespace onepfrac {
 
 namespace {
 
-using Floats = PlainArray<float>;
-using Doubles = PlainArray<double>;
-using Seeds = PlainArray<std::uint64_t>;
 using Words = PlainArray<std::uint32_t>;
 
 // maps (B, N, 2, 3), probs (B, N), seeds (B,) -> (B, kSystemWords)
-Words pack_systems(const Floats& maps, const Doubles& probs, const Seeds& seeds) {
-    require(maps.ndim() == 4 && maps.shape(2) == 2 && maps.shape(3) == 3, "maps must have shape (B, N, 2, 3)");
-    const py::ssize_t batch = maps.shape(0), num_maps = maps.shape(1);
+Words pack_systems(const py::object& all_maps, const py::object& all_probs, const py::object& all_seeds) {
+    const py::array of_maps = array_of(all_maps, "maps"), of_probs = array_of(all_probs, "probs"),
+                    of_seeds = array_of(all_seeds, "seeds");
+    require(of_maps.ndim() == 4 && of_maps.shape(2) == 2 && of_maps.shape(3) == 3, "maps must have shape (B, N, 2, 3)");
+    const py::ssize_t batch = of_maps.shape(0), num_maps = of_maps.shape(1);
     require(num_maps >= 1 && num_maps <= kMaxMaps, "maps must hold 1 to 16 maps a system");
-    require(probs.ndim() == 2 && probs.shape(0) == batch && probs.shape(1) == num_maps, "probs must have shape (B, N)");
-    require(seeds.ndim() == 1 && seeds.shape(0) == batch, "seeds must have shape (B,)");
+    require(of_probs.ndim() == 2 && of_probs.shape(0) == batch && of_probs.shape(1) == num_maps,
+            "probs must have shape (B, N)");
+    require(of_seeds.ndim() == 1 && of_seeds.shape(0) == batch, "seeds must have shape (B,)");
+    const auto maps = plain<float>(of_maps, "maps");
+    const auto probs = plain<double>(of_probs, "probs");
+    const auto seeds = plain<std::uint64_t>(of_seeds, "seeds");
 
     Words packed({batch, py::ssize_t{kSystemWords}});
     auto* systems = reinterpret_cast<System*>(packed.mutable_data());
@@ -65,7 +68,10 @@ Words pack_systems(const Floats& maps, const Doubles& probs, const Seeds& seeds)
     return packed;
 }
 
-py::array_t<bool> diverge(const Words& packed, int num_maps) {
+py::array_t<bool> diverge(const py::object& given, int num_maps) {
+    const py::array seen = array_of(given, "systems");
+    require(seen.ndim() == 2 && seen.shape(1) == kSystemWords, "systems must be what pack_systems returns");
+    const auto packed = plain<std::uint32_t>(seen, "systems");
     const ArrayView view = view_of(packed, "systems");
     const ControlWords<System> systems = systems_of(view);
     require(num_maps >= 1 && num_maps <= kMaxMaps, "num_maps must be 1 to 16");

@@ -24,10 +24,12 @@ std::span<const double> span_of(const Doubles& array) {
     return {array.data(), static_cast<std::size_t>(array.size())};
 }
 
-py::array_t<bool> replay_image(const Doubles& maps, const Doubles& probs, const Doubles& draws, int size, int pad,
-                               int brush) {
-    require(probs.size() >= 1 && probs.size() <= kMaxMaps && maps.size() == 6 * probs.size(),
+py::array_t<bool> replay_image(const py::object& all_maps, const py::object& all_probs, const Doubles& draws, int size,
+                               int pad, int brush) {
+    const py::array maps_given = array_of(all_maps, "maps"), probs_given = array_of(all_probs, "probs");
+    require(probs_given.size() >= 1 && probs_given.size() <= kMaxMaps && maps_given.size() == 6 * probs_given.size(),
             "maps must hold six numbers for each of probs, which must be 1 to 16");
+    const auto maps = plain<double>(maps_given, "maps"), probs = plain<double>(probs_given, "probs");
     require(draws.size() >= 1, "draws must be 1 or more");
     require(size >= 1 && size <= 4096, "size must be 1 to 4096");
     require(pad >= 0 && pad <= (size - 1) / 2, "pad must be 0 or more and less than size / 2");

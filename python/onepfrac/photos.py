@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-__all__ = ["canny_edges", "gray_square"]
+__all__ = ["canny_edges", "gray_square", "pixel_formats"]
 
 _FORMATS = frozenset(
     [
@@ -59,7 +59,7 @@ def canny_edges(gray: NDArray[np.uint8], low: float, high: float) -> NDArray[np.
     return np.asarray(edges, np.uint8)
 
 
-def _formats() -> list[str]:
+def pixel_formats() -> list[str]:
     """Return Pillow's formats of pixels: those in which a file is a program (EPS) or drawing (WMF) are left out."""
     Image.init()
     return [name for name in Image.OPEN if name in _FORMATS]
@@ -69,7 +69,7 @@ def _opened(photo: object) -> Image.Image:
     """Return the photograph in gray (L) or RGB."""
     if isinstance(photo, (str, os.PathLike)):
         try:
-            with Image.open(photo, formats=_formats()) as file:
+            with Image.open(photo, formats=pixel_formats()) as file:
                 if file.mode[0] in "IF":  # Pillow would cut off what exceeds 255
                     raise ValueError(f"photo must have 8 bits a channel, got Pillow's mode {file.mode!r}")
                 ImageOps.exif_transpose(file, in_place=True)  # in place, as a copy would take as much memory again

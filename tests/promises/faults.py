@@ -14,6 +14,7 @@ BEFORE = T + "where_the_last_checkpoint_is_damaged_a_run_goes_on_from_the_one_be
 NEVER = T + "a_damaged_checkpoint_never_takes_the_place_of_the_one_before_it"
 BOTH = T + "where_both_checkpoints_are_damaged_the_run_is_refused_with_the_reason"
 BYTES = T + "a_checkpoint_of_which_any_byte_was_changed_or_lost_is_refused_or_read_as_it_was"
+SEALS = T + "a_checkpoint_without_one_of_its_checksums_is_refused"
 LOG = T + "a_log_with_a_torn_end_is_read_up_to_it"
 SHARD = T + "a_shard_that_is_cut_anywhere_is_made_again"
 PLACE = T + "a_place_that_cannot_be_written_is_named"
@@ -68,7 +69,7 @@ PROMISES = [
     Promise(
         "A checkpoint of which a byte was changed or lost is refused with the reason, and the run goes on from the one"
         " before it.",
-        (TWO, BEFORE, NEVER, BOTH, BYTES),
+        (TWO, BEFORE, NEVER, BOTH, BYTES, SEALS),
         (
             Break(
                 "python/onepfrac/train/run_folder.py",
@@ -95,7 +96,24 @@ PROMISES = [
                 (BOTH,),
             ),
             Break("python/onepfrac/train/checkpoint.py", "    check_seal(info, str(path))\n", "", (BEFORE, BYTES)),
-            Break("python/onepfrac/train/checkpoint.py", "    check_digest(tensors, info, str(path))\n", "", (BYTES,)),
+            Break(
+                "python/onepfrac/train/checkpoint.py",
+                "        check_digest(tensors, info, str(path))\n",
+                "        pass\n",
+                (BYTES,),
+            ),
+            Break(
+                "python/onepfrac/train/digest.py",
+                '    if (found := digest(tensors)) != info.get("sha256"):\n',
+                '    if "sha256" in info and (found := digest(tensors)) != info["sha256"]:\n',
+                (SEALS,),
+            ),
+            Break(
+                "python/onepfrac/train/checkpoint.py",
+                "    check_seal(info, str(path))\n",
+                '    if "header_sha256" in info:\n        check_seal(info, str(path))\n',
+                (SEALS,),
+            ),
         ),
     ),
     Promise(

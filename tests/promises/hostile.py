@@ -119,7 +119,7 @@ PROMISES: list[Promise] = [
             ),
             Break(
                 "csrc/replay.h",
-                "        if (!(x >= low[0] && x <= high[0] && y >= low[1] && y <= high[1])) return;\n",
+                "        if (!within) return;\n",
                 "",
                 (_HERE + "draws_of_a_replay_that_another_thread_changes_ink_nothing_beyond_the_picture",),
             ),
@@ -133,6 +133,18 @@ PROMISES: list[Promise] = [
                 "csrc/bindings/picture.cpp",
                 "        check_shot(r.shots.data()[i], i, static_cast<int>(size));\n",
                 "        if (size < 0) check_shot(r.shots.data()[i], i, static_cast<int>(size));\n",
+            ),
+        ),
+    ),
+    Promise(
+        "An array of a huge shape that takes no memory is refused before it is copied.",
+        (_HERE + "arrays_of_huge_shapes_without_strides_are_refused_before_they_are_copied",),
+        (
+            Break(
+                "csrc/bindings/checks.cpp",
+                "    return py::reinterpret_borrow<py::array>(detail::converted(given, name, py::object(), 0));\n",
+                "    return py::reinterpret_borrow<py::array>(\n"
+                "        detail::converted(given, name, py::object(), static_cast<int>(py::array::c_style)));\n",
             ),
         ),
     ),

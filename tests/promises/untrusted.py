@@ -21,6 +21,7 @@ ARGUMENTS = _T + "arguments_of_models_are_short_and_name_no_other_weights"
 LITERALS = _T + "what_is_no_literal_is_the_text_itself"
 HEADER = _T + "a_header_that_names_no_model_is_refused"
 PATCHES = _T + "patches_of_thousands_of_pixels_are_not_resampled"
+PROGRAM = _T + "a_program_among_the_images_of_a_class_is_not_run"
 PHOTOS = _T + "photographs_are_bounded_in_pixels_and_no_programs"
 PIXELS = _T + "the_text_of_an_image_is_not_decoded_where_it_is_too_long"
 CATEGORIES = _T + "a_folder_of_categories_holds_files_and_nothing_that_never_ends"
@@ -35,11 +36,24 @@ NAMES = _EXPORT + "an_export_has_the_names_that_its_numbers_give_and_no_others"
 PROMISES = [
     Promise(
         "Nothing that is read from a file is run: no pickle, no expression, no other program, no connection.",
-        (CODE,),
+        (CODE, PROGRAM),
         (
-            Break("python/onepfrac/datasets/__init__.py", "return ast.literal_eval(text)", "return eval(text)"),
-            Break("python/onepfrac/train/options.py", "= ast.literal_eval(text)", "= eval(text)"),
-            Break("python/onepfrac/photos.py", "Image.open(photo, formats=_formats())", "Image.open(photo)"),
+            Break(
+                "python/onepfrac/datasets/__init__.py", "return ast.literal_eval(text)", "return eval(text)", (CODE,)
+            ),
+            Break("python/onepfrac/train/options.py", "= ast.literal_eval(text)", "= eval(text)", (CODE,)),
+            Break(
+                "python/onepfrac/photos.py",
+                "Image.open(photo, formats=pixel_formats())",
+                "Image.open(photo)",
+                (CODE,),
+            ),
+            Break(
+                "python/onepfrac/train/images.py",
+                "Image.open(path, formats=pixel_formats())",
+                "Image.open(path)",
+                (PROGRAM,),
+            ),
         ),
     ),
     Promise(

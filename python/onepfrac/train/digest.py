@@ -37,24 +37,27 @@ def sealed(info: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_seal(info: Mapping[str, Any], name: str) -> None:
-    """Refuse a JSON object that is not the one that was `sealed`, if it was.
+    """Refuse a JSON object that is not the one that was `sealed`.
 
     Raises
     ------
     ValueError
-        If it differs; ``name`` says where it comes from.
+        If it differs or was not sealed; ``name`` says where it comes from.
     """
-    if _SEAL in info and (found := sealed(info)[_SEAL]) != info[_SEAL]:
+    if _SEAL not in info:
+        raise ValueError(f"{name} was altered: its header lacks the checksum {_SEAL}, which every version writes")
+    if (found := sealed(info)[_SEAL]) != info[_SEAL]:
         raise ValueError(f"{name} was altered: its header has the SHA-256 {found}, but says {info[_SEAL]!r:.80}")
 
 
 def check_digest(tensors: Mapping[str, torch.Tensor], info: Mapping[str, Any], name: str) -> None:
-    """Refuse tensors that are not those for which ``info`` (a file's JSON object) holds the ``sha256``, if it has one.
+    """Refuse tensors that are not those for which ``info`` (a file's JSON object) holds the ``sha256``.
 
     Raises
     ------
     ValueError
         If they differ; ``name`` says where they come from.
     """
-    if "sha256" in info and (found := digest(tensors)) != info["sha256"]:
-        raise ValueError(f"{name} was altered: its tensors have the SHA-256 {found}, its header says {info['sha256']}")
+    if (found := digest(tensors)) != info.get("sha256"):
+        says = repr(info.get("sha256"))
+        raise ValueError(f"{name} was altered: its tensors have the SHA-256 {found}, its header says {says:.80}")

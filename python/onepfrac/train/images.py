@@ -26,6 +26,7 @@ from torchvision import datasets
 from torchvision.transforms import v2
 
 from onepfrac.draws import Purpose, keys, uniform
+from onepfrac.photos import pixel_formats
 from onepfrac.train import machine
 
 __all__ = [
@@ -388,7 +389,7 @@ def _seed_timm(key: int) -> None:
 
 def _decode_file(path: str) -> torch.Tensor:
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=pixel_formats()) as image:
             return _to_tensor(image)
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise OSError(f"cannot read the image {path}: {error}") from error
