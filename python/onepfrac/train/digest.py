@@ -45,7 +45,7 @@ def check_seal(info: Mapping[str, Any], name: str) -> None:
         If it differs or was not sealed; ``name`` says where it comes from.
     """
     if _SEAL not in info:
-        raise ValueError(f"{name} was altered: its header lacks the checksum {_SEAL}, which every version writes")
+        raise ValueError(f"{name} was altered, or an older version wrote it: its header lacks the checksum {_SEAL}")
     if (found := sealed(info)[_SEAL]) != info[_SEAL]:
         raise ValueError(f"{name} was altered: its header has the SHA-256 {found}, but says {info[_SEAL]!r:.80}")
 
