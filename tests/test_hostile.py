@@ -228,6 +228,9 @@ def test_arrays_of_huge_shapes_without_strides_are_refused_before_they_are_copie
             (_C.pack_systems, systems, huge(one, 1, n), keys),
             (_C.pack_systems, systems, np.zeros((1, 16)), huge(keys, n)),
             (_C.diverges, huge(u4, 1, n), 2),
+            (_C.philox4x32, 1, huge(u4, 1, n)),
+            (_C.atom_polylines, huge(u4, 1, n), 0),
+            (_C.atom_polylines, huge(u4, n, 16), n),
             (_C.replay, huge(one, n), np.ones(2) / 2, np.zeros(9), 64, 3, 1),
             (_C.replay, np.zeros(12), huge(one, n), np.zeros(9), 64, 3, 1),
             (_C.pack_shots, huge(one, 1, 2, n), steps, nothing, windows, erased, keys, 64),
@@ -246,7 +249,7 @@ def test_arrays_of_huge_shapes_without_strides_are_refused_before_they_are_copie
                 raise SystemExit(f"{call} took {arguments}")
         """
     )
-    tried(15)
+    tried(18)
 
 
 def test_a_misaligned_array_is_refused() -> None:

@@ -149,11 +149,13 @@ void draw_atoms_on_host_block(const py::object& atoms, const py::object& out, in
 }
 
 // atoms as above, the number of one of them -> its polylines (lines, vertices, 2) in pixels, and their grays (lines,)
-std::pair<Array<float>, Array<std::uint8_t>> atom_polylines(const Array<std::uint32_t>& atoms, std::int64_t number) {
+std::pair<Array<float>, Array<std::uint8_t>> atom_polylines(const py::object& given, std::int64_t number) {
+    const py::array atoms = array_of(given, "atoms");
     require(atoms.ndim() == 2 && atoms.shape(1) == kAtomWords, "atoms must be what pack_atoms returns");
     require(number >= 0 && number < atoms.shape(0), "number must be 0 or more and below the number of atoms");
+    const auto words = plain<std::uint32_t>(array_of(atoms[py::int_(number)], "atoms"), "atoms");
     Atom atom{};  // a copy, which no other thread changes
-    std::memcpy(&atom, atoms.data() + number * kAtomWords, sizeof atom);
+    std::memcpy(&atom, words.data(), sizeof atom);
     check_atom(atom, number);
     const IeeeArithmetic ieee;
     const int vertices = atom.vertices;

@@ -24,10 +24,10 @@ using Words = PlainArray<std::uint32_t>;
 
 constexpr py::ssize_t kNumbersBetweenSignals = 1 << 18;
 
-Words philox(std::uint64_t key, const Words& counters) {
-    if (counters.ndim() != 2 || counters.shape(1) != 4) {
-        throw py::value_error("counters must be uint32 of shape (n, 4)");
-    }
+Words philox(std::uint64_t key, const py::object& given) {
+    const py::array seen = array_of(given, "counters");
+    require(seen.ndim() == 2 && seen.shape(1) == 4, "counters must be uint32 of shape (n, 4)");
+    const auto counters = plain<std::uint32_t>(seen, "counters");
     Words out({counters.shape(0), py::ssize_t{4}});
     const std::uint32_t* in = counters.data();
     std::uint32_t* result = out.mutable_data();
