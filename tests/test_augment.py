@@ -768,6 +768,7 @@ def test_unknown_policies_are_refused(error: type[Exception], message: str, augm
         (TypeError, r"scale must be a pair \(low, high\), got 0.5", {"scale": 0.5}),
         (TypeError, r"scale must be a pair \(low, high\), got 'ab'", {"scale": "ab"}),
         (TypeError, r"ratio must be a pair \(low, high\), got \(1, 2, 3\)", {"ratio": (1, 2, 3)}),
+        (TypeError, r"ratio must be a pair", {"ratio": memoryview(np.ones((2, 2)))}),
         (ValueError, r"ratio\[0\] must be a number in \[0.0625, 16\], got 0.01", {"ratio": (0.01, 1)}),
         (ValueError, r"hflip must be a number in \[0, 1\], got 1.1", {"hflip": 1.1}),
         (TypeError, r"vflip must be a number in \[0, 1\], got None", {"vflip": None}),

@@ -530,7 +530,7 @@ def _rectangles(
 def _jitter(value: object) -> tuple[float, float, float] | None:
     if value is None:
         return None
-    if isinstance(value, Sequence) and not isinstance(value, str):
+    if isinstance(value, Sequence) and not isinstance(value, (str, memoryview)):
         if len(value) != 3:
             raise TypeError(f"color_jitter must be None, a number or (brightness, contrast, saturation), got {value!r}")
         brightness, contrast, saturation = (check_float(f"color_jitter[{i}]", value[i], 0.0, 10.0) for i in range(3))
@@ -545,7 +545,7 @@ def _flag(name: str, value: object) -> bool:
 
 
 def _interval(name: str, value: object, low: float, high: float, *, open_low: bool = False) -> tuple[float, float]:
-    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 2:
+    if not isinstance(value, Sequence) or isinstance(value, (str, memoryview)) or len(value) != 2:
         raise TypeError(f"{name} must be a pair (low, high), got {value!r}")
     first = check_float(f"{name}[0]", value[0], low, high, open_low=open_low)
     second = check_float(f"{name}[1]", value[1], low, high, open_low=open_low)

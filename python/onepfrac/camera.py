@@ -526,7 +526,7 @@ def picture(
 
 def per_channel(name: str, value: object, channels: int, low: float) -> tuple[float, ...]:
     """Return one float a channel, each finite and greater than ``low``, from a number or a sequence of them."""
-    if isinstance(value, Sequence) and not isinstance(value, str):
+    if isinstance(value, Sequence) and not isinstance(value, (str, memoryview)):
         if len(value) != channels:
             raise ValueError(f"{name} must be a number or {channels} numbers, one for each channel, got {value!r}")
         return tuple(check_float(f"{name}[{i}]", item, low, open_low=True) for i, item in enumerate(value))

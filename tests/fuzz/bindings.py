@@ -17,7 +17,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from fuzz.hostile import Exporter, Rng, disguised, plain, same, spoiled, spoiled_flag, spoiled_number, spoiled_text
+from fuzz.hostile import (
+    MOST_BYTES,
+    Exporter,
+    Rng,
+    disguised,
+    plain,
+    same,
+    spoiled,
+    spoiled_flag,
+    spoiled_number,
+    spoiled_text,
+)
 from fuzz.runner import main, refused
 from onepfrac import _C
 from onepfrac.arrays import shared_tensor
@@ -50,7 +61,7 @@ class Guarded:
     def overlaid(self, rng: Rng, array: np.ndarray) -> np.ndarray | None:
         """Return a copy of ``array`` in the memory of the array to write to, or across its end; None if none fits."""
         lowest, highest = self._start - min(array.nbytes, GUARD), self._end + GUARD - array.nbytes
-        if array.nbytes == 0 or self._start == self._end or lowest >= min(highest, self._end):
+        if array.nbytes == 0 or array.dtype.hasobject or self._start == self._end or lowest >= min(highest, self._end):
             return None
         place = int(rng.integers(lowest + 1, min(highest, self._end))) // 8 * 8 + self._start % 8
         if place + array.nbytes <= self._start or place < 0:
@@ -421,6 +432,10 @@ def check(rng: Rng) -> str:
         result = call.function(**arguments)
     except REFUSALS as error:
         return refused(error, changed, call.out is None or call.out.intact(written=False))
+    except MemoryError:
+        if not any(isinstance(value, np.ndarray) and value.nbytes > MOST_BYTES for value in arguments.values()):
+            raise
+        return "more than memory holds"
     except Exception as error:
         raise AssertionError(f"{call.function} raised {type(error).__name__}: {error}") from error
     if call.out is not None:

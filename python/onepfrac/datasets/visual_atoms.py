@@ -181,7 +181,7 @@ def _between(u: NDArray[np.float64], low: float, high: float) -> NDArray[np.floa
 
 
 def _pair(name: str, value: object) -> tuple[object, object]:
-    if isinstance(value, str) or not isinstance(value, Sequence) or len(value) != 2:
+    if isinstance(value, (str, memoryview)) or not isinstance(value, Sequence) or len(value) != 2:
         raise TypeError(f"{name} must be a pair, lowest and highest, got {value!r:.80}")
     return value[0], value[1]
 
