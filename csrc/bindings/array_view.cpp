@@ -235,13 +235,6 @@ py::capsule checked_dlpack(const py::handle& array, const char* name, std::int64
         throw py::type_error(std::string(name) + " must be an array of a library with DLPack, got " + type_of(array));
     }
     ArrayView view = view_of_dlpack(array, name, stream);
-    for (std::size_t i = 0; i < view.shape.size(); ++i) {
-        // torch does not always notice them, and reads what lies before or behind.
-        if (view.strides[i] < 0 && view.shape[i] > 1) {
-            throw py::value_error(std::string(name) + " must have no negative strides, got " +
-                                  std::to_string(view.strides[i]) + " along axis " + std::to_string(i));
-        }
-    }
     // Who says one shape and hands over another is not to be trusted with either.
     if (py::hasattr(array, "shape")) {
         py::tuple claimed(view.shape.size());  // NOLINT(misc-const-correctness): filled below

@@ -179,7 +179,7 @@ _DISGUISES: tuple[Callable[[np.ndarray], Any], ...] = (
 
 def disguised(rng: Rng, array: Any) -> Any:
     """Return the elements of an array in another guise."""
-    if not isinstance(array, np.ndarray) or max(array.nbytes, array.size) > MOST_BYTES:  # a V0 has no bytes
+    if not isinstance(array, np.ndarray) or max(array.nbytes, *array.shape, 0) > MOST_BYTES:  # (2**40, 0) is long too
         return array
     try:
         return _DISGUISES[rng.integers(len(_DISGUISES))](array)
@@ -254,6 +254,8 @@ def _bad_exporter(rng: Rng, array: np.ndarray) -> Exporter:
     chosen = fields[rng.integers(len(fields))]
     if "byte_offset" in chosen and array.itemsize == 1:
         chosen = {"ndim": -1}  # a byte further on is no lie that shows
+    if "strides" in chosen and not array.flags.c_contiguous:
+        chosen = {"ndim": -1}  # nor are other elements, perhaps nobody's
     return Exporter(array, **chosen)
 
 

@@ -58,17 +58,6 @@ PROMISES: list[Promise] = [
         ),
     ),
     Promise(
-        "Negative strides, which torch misreads in arrays with DLPack, are refused there.",
-        (_HERE + "negative_strides_of_an_exporter_are_refused",),
-        (
-            Break(
-                "csrc/bindings/array_view.cpp",
-                "if (view.strides[i] < 0 && view.shape[i] > 1) {",
-                "if (view.strides[i] < 0 && view.shape[i] > 9) {",
-            ),
-        ),
-    ),
-    Promise(
         "Packed systems are made of packed words alone.",
         (_HERE + "systems_are_made_of_packed_words_alone",),
         (
