@@ -333,7 +333,7 @@ def _paint_scenes_host_block(rng: Rng) -> Call:
 
 def _pack_systems(rng: Rng) -> Call:
     batch, count = _batch(rng), int(rng.integers(1, 17))
-    arguments = {"maps": _maps(rng, batch, count), "probs": rng.uniform(0.0, 1.0, (batch, count))}
+    arguments = {"maps": _maps(rng, batch, count), "probs": rng.uniform(0.1, 1.0, (batch, count))}
     return Call(_C.pack_systems, arguments | {"seeds": rng.integers(0, 2**64, batch, np.uint64)})
 
 

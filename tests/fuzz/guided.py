@@ -44,7 +44,26 @@ void __sanitizer_cov_trace_pc(void) {{
 }}
 void __sanitizer_cov_trace_cmpf(float a, float b) {{ (void)a, (void)b; }}
 void __sanitizer_cov_trace_cmpd(double a, double b) {{ (void)a, (void)b; }}
+#define COMPARE(name, type)                                        \\
+    void (*onepfrac_##name)(type, type);                           \\
+    void __sanitizer_cov_trace_##name(type a, type b) {{           \\
+        if (onepfrac_##name) onepfrac_##name(a, b);                \\
+    }}
+COMPARE(cmp1, uint8_t)
+COMPARE(cmp2, uint16_t)
+COMPARE(cmp4, uint32_t)
+COMPARE(cmp8, uint64_t)
+COMPARE(const_cmp1, uint8_t)
+COMPARE(const_cmp2, uint16_t)
+COMPARE(const_cmp4, uint32_t)
+COMPARE(const_cmp8, uint64_t)
+void (*onepfrac_switch)(uint64_t, uint64_t*);
+void __sanitizer_cov_trace_switch(uint64_t value, uint64_t* cases) {{
+    if (onepfrac_switch) onepfrac_switch(value, cases);
+}}
 """
+COVERED = "-fsanitize-coverage=trace-pc,trace-cmp"
+COMPARISONS = ("cmp1", "cmp2", "cmp4", "cmp8", "const_cmp1", "const_cmp2", "const_cmp4", "const_cmp8", "switch")
 
 
 class Choices:
@@ -240,7 +259,8 @@ def build(folder: Path) -> Path:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {
         "ONEPFRAC_CUDA": "0",
         "CC": compiler,
-        "CFLAGS": "-fsanitize-coverage=trace-pc,trace-cmp",
+        "CXXFLAGS": COVERED,  # setuptools of today takes these, older ones those
+        "CFLAGS": COVERED,
         "LDFLAGS": str(counters),
     }
     subprocess.run(
@@ -251,10 +271,14 @@ def build(folder: Path) -> Path:
 
 def _count_native(extension: str) -> int:
     """Let libFuzzer see the counters of an extension that `build` made; return how many there are, 0 without."""
-    counters = getattr(ctypes.CDLL(extension), "onepfrac_counters", None)
+    built = ctypes.CDLL(extension)
+    counters = getattr(built, "onepfrac_counters", None)
     if counters is None:
         return 0
-    fuzzer = ctypes.CDLL(sys.modules["atheris.core_with_libfuzzer"].__file__)
+    fuzzer = ctypes.CDLL(importlib.import_module("atheris.core_with_libfuzzer").__file__)
+    for name in COMPARISONS:  # by pointers: where libFuzzer is among the global symbols atheris takes another core
+        theirs = ctypes.cast(fuzzer.__getattr__(f"__sanitizer_cov_trace_{name}"), ctypes.c_void_p).value
+        ctypes.c_void_p.in_dll(built, f"onepfrac_{name}").value = theirs
     first = ctypes.addressof(ctypes.c_uint8.from_address(ctypes.cast(counters, ctypes.c_void_p).value or 0))
     fuzzer.__getattr__("__sanitizer_cov_8bit_counters_init")(ctypes.c_void_p(first), ctypes.c_void_p(first + COUNTERS))
     places = (ctypes.c_uint64 * (2 * COUNTERS))(*(x for place in range(COUNTERS) for x in (first + place, 0)))
@@ -299,9 +323,6 @@ def fuzz(target: str, runs: int, seed: int, corpus: Path | None, crashes: Path, 
     """Fuzz a target, with scratch files in ``place``; the process ends here, with 0 if nothing failed."""
     global np, torch, onepfrac
     import atheris
-
-    if (core := sys.modules.get("atheris.core_with_libfuzzer")) is not None:
-        ctypes.CDLL(core.__file__, ctypes.RTLD_GLOBAL)  # an instrumented extension calls it for each comparison
     import numpy as np
     import timm  # noqa: F401 - not to be instrumented
     import torch

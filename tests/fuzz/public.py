@@ -136,7 +136,7 @@ def _sample_ifs(rng: Rng) -> Call:
 
 def _ifs(rng: Rng) -> Call:
     count = int(rng.integers(1, 17))
-    return onepfrac.IFS, {"maps": rng.uniform(-0.6, 0.6, (count, 2, 3)), "probs": rng.uniform(0.0, 1.0, count)}
+    return onepfrac.IFS, {"maps": rng.uniform(-0.6, 0.6, (count, 2, 3)), "probs": rng.uniform(0.1, 1.0, count)}
 
 
 def _singular_values(rng: Rng) -> Call:
