@@ -120,6 +120,8 @@ void draw_atom(const Atom& atom, int size, Arena& arena, Interrupt& interrupt, s
     }
     cosines[room] = cosines[0];
     sines[room] = sines[0];
+    // The last strip's last segment ends there. Where it lies beyond the last vertex it is worked out, but never drawn.
+    for (int odd = 0; odd < 2; ++odd) px[odd][room] = py[odd][room] = 0;
     std::memset(canvas, 0, static_cast<std::size_t>(size) * static_cast<std::size_t>(size));
 
     const RoundKeys<L> keys(atom.key);

@@ -382,8 +382,8 @@ struct PlainBits {
     }
 };
 
-// The frame: [padded(size)][padded(size)], of which size x size are filled. Pixels outside of any window hold anything.
-// Bits is PlainBits or its like.
+// The frame: [padded(size)][padded(size)], of which size x size are filled. Pixels outside of any window are 0 or
+// sampled. Bits is PlainBits or its like.
 template <class L, class Bits>
 void resample(const Canvas& canvas, const Shot& shot, const Film& film, std::uint8_t* frame, Arena& arena, Pace& pace) {
     const Arena::Mark mark(arena);
@@ -391,6 +391,9 @@ void resample(const Canvas& canvas, const Shot& shot, const Film& film, std::uin
     const Weights wx = make_weights<L>(shot.footprint[0], film.bilinear, arena);
     const Weights wy =
         shot.footprint[0] == shot.footprint[1] ? wx : make_weights<L>(shot.footprint[1], film.bilinear, arena);
+    // What lies off a window is looked up, too, before it gets the window's gray.
+    const auto side = static_cast<std::size_t>(padded(size));
+    if (shot.num_windows > 0) std::memset(frame, 0, side * side);
     if (shot.view[1] == 0 && shot.view[3] == 0) {
         const bool pairs = canvas.bits != nullptr;
         const AxisTaps columns = make_axis_taps<L>(shot.view[0], shot.view[2], size, canvas.width, wx, pairs, arena);

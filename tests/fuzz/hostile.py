@@ -305,7 +305,7 @@ def spoiled(rng: Rng, array: Any) -> Any:
     try:
         with np.errstate(all="ignore"):
             return kinds[rng.integers(len(kinds))]()
-    except (TypeError, ValueError, IndexError, RuntimeError, NotImplementedError, BufferError):
+    except (TypeError, ValueError, IndexError, RuntimeError, NotImplementedError, BufferError, OverflowError):
         return None
 
 
