@@ -19,7 +19,7 @@ py::object converted(const py::object& given, const char* name, py::object dtype
         given.ptr(), dtype.release().ptr(), 0, 0, py::detail::npy_api::NPY_ARRAY_ENSUREARRAY_ | flags, nullptr);
     if (made != nullptr) return py::reinterpret_steal<py::object>(made);
     py::error_already_set error;
-    if (error.matches(PyExc_MemoryError) || !error.matches(PyExc_Exception)) throw error;
+    if (error.matches(PyExc_MemoryError) || !error.matches(PyExc_Exception)) throw py::error_already_set(error);
     py::raise_from(error, PyExc_TypeError,
                    (std::string(name) + " must be an array whose numbers keep their values").c_str());
     throw py::error_already_set();
