@@ -77,7 +77,7 @@ def seconds_to_answer(call: Callable[[], object]) -> float:
 
 
 def _taken_from_afar(canvas: torch.Tensor, threads: int) -> None:
-    """One picture of 256 x 256 pixels, each of which is weighed from a million of the canvas: an hour of work."""
+    """One picture of 256 x 256 pixels, each of which is weighed from a million of the canvas: minutes of work."""
     film = Film.make(256, 1, torch.uint8, [0.5], [0.5])
     shots = Shots.of_views(np.array([[[200.0, 200.0, 0.0], [-200.0, 200.0, 0.0]]]))
     take_pictures(canvas, shots, film, film.empty(1), threads=threads)
