@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
+import json
 from functools import cache
 from pathlib import Path
 
 import pytest
+from promises import report
 from promises.catalogue import TOPICS
 from promises.promise import Break, Promise
-from promises.report import PAGE
 
 ROOT = Path(__file__).resolve().parent.parent
 PROMISES = [promise for promises in TOPICS.values() for promise in promises]
@@ -44,7 +45,41 @@ def test_no_change_is_listed_twice_and_no_promise_stands_twice() -> None:
 
 
 def test_the_page_lists_every_promise() -> None:
-    if not PAGE.exists():
-        pytest.fail("docs/reliability.md is missing: see tests/promises/report.py")
-    text = PAGE.read_text()
+    text = report.PAGE.read_text()
     assert [promise.text for promise in PROMISES if f"| {promise.text} |" not in text] == []
+
+
+def test_the_page_is_what_is_made_of_the_outcomes_that_are_kept() -> None:
+    tallied, broken = (report.read([report.OUTCOMES / name]) for name in ("tests.jsonl", "broken-builds.jsonl"))
+    noticed = {report.key_of_line(line): bool(line["noticed"]) for line in broken}
+    assert report.PAGE.read_text() == report.page(report.Tally(tallied), noticed)
+
+
+def test_of_kept_outcomes_the_newest_counts_unless_it_shows_less(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "OUTCOMES", tmp_path)
+    name, change = PROMISES[0].tests[0], PROMISES[0].breaks[0]
+    tests, builds = tmp_path / "tests.jsonl", tmp_path / "broken-builds.jsonl"
+
+    def line(outcome: str, cases: int, test: str = name) -> dict[str, object]:
+        return {"test": test, "outcome": outcome, "cases": cases}
+
+    def built(noticed: bool, old: str = change.old) -> dict[str, object]:
+        return {"file": change.file, "old": old, "new": change.new, "noticed": noticed}
+
+    tests.touch()
+    builds.touch()
+    for new, kept in (
+        (line("passed", 600), line("passed", 600)),
+        (line("passed", 500), line("passed", 600)),
+        (line("skipped", 0), line("passed", 600)),
+        (line("failed", 3), line("failed", 3)),
+        (line("passed", 500), line("passed", 500)),
+        (line("passed", 9, "tests/test_of_no_promise.py::test_a"), line("passed", 500)),
+    ):
+        report.keep([new], [])
+        assert [json.loads(text) for text in tests.read_text().splitlines()] == [kept]
+    for new, kept in ((built(False), False), (built(True), True), (built(False, "what is listed no more"), True)):
+        report.keep([], [new])
+        assert [json.loads(text)["noticed"] for text in builds.read_text().splitlines()] == [kept]

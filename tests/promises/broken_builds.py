@@ -25,7 +25,7 @@ from promises.promise import Break, Promise
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 900.0
-"""Seconds after which tests that have not ended count as failed."""
+"""Seconds after which tests that have not ended count as failed; four times as many where they compile the core."""
 
 
 class Copy:
@@ -86,13 +86,14 @@ class Copy:
             raise SystemExit(done.stdout + done.stderr)
         self._built = {name for name in self._built if (ROOT / name).read_bytes() != (self.folder / name).read_bytes()}
 
-    def outcomes(self, tests: tuple[str, ...], *words: str) -> dict[str, str]:
-        """Run tests, with words for pytest, and return what became of each: ``failed`` if one of its parameters did."""
+    def outcomes(self, tests: tuple[str, ...], native: bool) -> dict[str, str]:
+        """Run tests, and return what became of each: ``failed`` if one of its parameters did."""
         tally = self.folder / "tally.jsonl"
         tally.unlink(missing_ok=True)
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tally", str(tally)]
+        command += ["--nightly"] if native else []
         with subprocess.Popen(
-            [*command, *words, *tests],
+            [*command, *tests],
             cwd=self.folder,
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -101,7 +102,7 @@ class Copy:
             start_new_session=True,  # so that it is ended with all that it has started
         ) as process:
             try:
-                printed, _ = process.communicate(timeout=PATIENCE)
+                printed, _ = process.communicate(timeout=4 * PATIENCE if native else PATIENCE)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 return dict.fromkeys(tests, "no end")
@@ -143,7 +144,7 @@ def main() -> int:
 def _try(copy: Copy, topic: str, promise: Promise, change: Break, results: str | None) -> bool:
     start = time.monotonic()
     copy.apply(change)
-    outcomes = copy.outcomes(change.tests or promise.tests, *(["--nightly"] if change.native else []))
+    outcomes = copy.outcomes(change.tests or promise.tests, change.native)
     copy.undo(change)
     noticed = all(outcome in NOTICED for outcome in outcomes.values())
     line = {

@@ -9,6 +9,7 @@ __all__ = ["PROMISES"]
 _HERE = "tests/test_hostile.py::test_"
 _FUZZ = "tests/fuzz/test_hostile_calls.py::test_"
 _BINDINGS = _FUZZ + "the_bindings_refuse_a_hostile_call_or_answer_it_rightly"
+_GUIDED = "tests/fuzz/test_guided.py::test_"
 _PUBLIC = _FUZZ + "the_public_entries_refuse_a_hostile_call_or_answer_it_rightly"
 
 PROMISES: list[Promise] = [
@@ -88,6 +89,36 @@ PROMISES: list[Promise] = [
                 "    require(pad >= 0 && pad <= (size - 1) / 2,",
                 "    require(pad >= 0 && static_cast<int>(2U * static_cast<unsigned>(pad)) < size,",
                 (_HERE + "a_pad_whose_double_overflows_is_refused",),
+            ),
+        ),
+    ),
+    Promise(
+        "Inputs that coverage guides (libFuzzer) are refused or read right by the bindings and the readers of recipes,"
+        " categories, checkpoints and states, and the first that is not would end the run and be kept.",
+        (
+            _GUIDED + "the_bindings_stand_what_coverage_guides",
+            _GUIDED + "what_coverage_guides_is_refused_in_words_or_read_right",
+            _GUIDED + "a_fault_behind_three_right_bytes_is_found",
+        ),
+        (
+            Break(
+                "csrc/bindings/picture.cpp",
+                '    require(r.out.contiguous(), "out must be contiguous");\n',
+                "",
+                (_GUIDED + "the_bindings_stand_what_coverage_guides",),
+                native=True,
+            ),
+            Break(
+                "python/onepfrac/stream.py",
+                "            if state[key] != here:\n",
+                "            if state[key] is None:\n",
+                (_GUIDED + "what_coverage_guides_is_refused_in_words_or_read_right",),
+            ),
+            Break(
+                "tests/fuzz/guided.py",
+                "env={**os.environ, _WORK: folder}, check=False).returncode)",
+                "env={**os.environ, _WORK: folder}, check=False).returncode * 0)",
+                (_GUIDED + "a_fault_behind_three_right_bytes_is_found",),
             ),
         ),
     ),

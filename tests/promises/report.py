@@ -2,9 +2,10 @@
 
 pytest --tally build/tally.jsonl                                   # --nightly for the numbers at length
 PYTHONPATH=tests python -m promises.broken_builds --results build/broken.jsonl
-PYTHONPATH=tests python -m promises.report --tally build/tally.jsonl --broken build/broken.jsonl
+PYTHONPATH=tests python -m promises.report --tally build/tally.jsonl --broken build/broken.jsonl --keep
 
-What the committed page was made from lies in tests/promises/outcomes.
+With ``--keep`` these are added to tests/promises/outcomes, where lies what the committed page was made from, and the
+page is made from all that lies there; otherwise from what is given alone. ``--keep`` by itself makes the page again.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from promises.promise import Break, Promise
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "reliability.md"
+OUTCOMES = Path(__file__).parent / "outcomes"
 
 HEAD = """# Reliability
 
@@ -41,6 +43,36 @@ GIL on when it imports it; the core, which knows no Python, is called from many 
 def read(paths: list[Path]) -> list[dict[str, object]]:
     """Return the lines of files of JSON lines."""
     return [json.loads(line) for path in paths for line in path.read_text().splitlines()]
+
+
+def write(path: Path, lines: list[dict[str, object]]) -> None:
+    """Write a file of JSON lines."""
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def keep(tallied: list[dict[str, object]], broken: list[dict[str, object]]) -> None:
+    """Add lines to what is kept: of tests that promises name, and of changes that they list as they are now.
+
+    The newest line of a test or change counts, but a skipped test counts for less than one that ran, and a test that
+    passed for less than the same test passed with more cases.
+    """
+    promises = [promise for promises in TOPICS.values() for promise in promises]
+    named = {test for promise in promises for test in promise.tests}
+    tests: dict[str, dict[str, object]] = {}
+    for line in [*read([OUTCOMES / "tests.jsonl"]), *tallied]:
+        name, outcome = str(line["test"]), line["outcome"]
+        if name.partition("[")[0] not in named:
+            continue
+        known = tests.get(name, line)
+        if outcome == "skipped" and known["outcome"] != "skipped":
+            continue
+        if outcome == known["outcome"] and int(str(line["cases"])) < int(str(known["cases"])):
+            continue
+        tests[name] = line
+    write(OUTCOMES / "tests.jsonl", sorted(tests.values(), key=lambda line: str(line["test"])))
+    tried = {key_of_line(line): line for line in [*read([OUTCOMES / "broken-builds.jsonl"]), *broken]}
+    listed = [key_of(change) for promise in promises for change in promise.breaks]
+    write(OUTCOMES / "broken-builds.jsonl", [tried[key] for key in listed if key in tried])
 
 
 class Tally:
@@ -72,6 +104,11 @@ class Tally:
 def key_of(change: Break) -> tuple[str, str, str]:
     """Return what names a change in the results of broken builds."""
     return change.file, change.old, change.new
+
+
+def key_of_line(line: dict[str, object]) -> tuple[str, str, str]:
+    """Return the same of a line of such results."""
+    return str(line["file"]), str(line["old"]), str(line["new"])
 
 
 def rows(promise: Promise, tally: Tally, noticed: dict[tuple[str, str, str], bool]) -> str:
@@ -106,11 +143,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m promises.report", description=__doc__.partition("\n")[0])
     parser.add_argument("--tally", type=Path, action="append", default=[], help="what pytest --tally wrote; any number")
     parser.add_argument("--broken", type=Path, action="append", default=[], help="what broken_builds --results wrote")
+    parser.add_argument("--keep", action="store_true", help="add these to tests/promises/outcomes and use all there")
     arguments = parser.parse_args()
-    noticed: dict[tuple[str, str, str], bool] = {}
-    for line in read(arguments.broken):  # what was tried last counts
-        noticed[str(line["file"]), str(line["old"]), str(line["new"])] = bool(line["noticed"])
-    PAGE.write_text(page(Tally(read(arguments.tally)), noticed))
+    tallied, broken = read(arguments.tally), read(arguments.broken)
+    if arguments.keep:
+        keep(tallied, broken)
+        tallied, broken = read([OUTCOMES / "tests.jsonl"]), read([OUTCOMES / "broken-builds.jsonl"])
+    noticed = {key_of_line(line): bool(line["noticed"]) for line in broken}  # what was tried last counts
+    PAGE.write_text(page(Tally(tallied), noticed))
 
 
 if __name__ == "__main__":
