@@ -16,7 +16,8 @@ ReleasedGil::~ReleasedGil() {
     take();
 }
 
-void ReleasedGil::take() {
+// What glibc unwinds with is no object of C++, so that the reference to it is null.
+__attribute__((no_sanitize("null"))) void ReleasedGil::take() {
     try {
         PyEval_RestoreThread(state_);
     } catch (abi::__forced_unwind&) {  // the interpreter ends, and Python before 3.14 ends its threads by unwinding

@@ -440,6 +440,8 @@ def check(rng: Rng) -> str:
         raise AssertionError(f"{call.function} raised {type(error).__name__}: {error}") from error
     if call.out is not None:
         assert call.out.intact(written=True), "written beside the array"
+        locked = isinstance(arguments["out"], np.ndarray) and not arguments["out"].flags.writeable
+        assert not locked or arguments["out"].size == 0, "written to a read-only array"
         result = plain(arguments["out"])
     if garbage:
         return "drawn from words that nobody packed"

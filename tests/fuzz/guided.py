@@ -67,37 +67,47 @@ COMPARISONS = ("cmp1", "cmp2", "cmp4", "cmp8", "const_cmp1", "const_cmp2", "cons
 
 
 class Choices:
-    """Stands in for a NumPy generator: every draw is decided by the bytes of an input, by zeros where they end."""
+    """Stands in for a NumPy generator: every draw is decided by the bytes of an input, by zeros where they end.
+
+    Single numbers, which decide what is called and how it is spoiled, are read from the first byte on; arrays from the
+    last byte back, so that however large they are a decision stays at its byte.
+    """
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._place = 0
+        self._end = len(data)
 
-    def _number(self, count: int) -> int:
+    def _taken(self, size: int, of_array: bool) -> bytes:
+        if of_array:
+            piece = self._data[max(self._end - size, 0) : max(self._end, 0)]
+            self._end -= size
+        else:
+            piece = self._data[self._place : self._place + size]
+            self._place += size
+        return piece.ljust(size, b"\0")
+
+    def _number(self, count: int, of_array: bool = False) -> int:
         """Return a number in 0..count-1 from as many bytes as it takes."""
         size = max(1, ((count - 1).bit_length() + 7) // 8)
-        piece = self._data[self._place : self._place + size]
-        self._place += size
-        return int.from_bytes(piece, "little") % count
+        return int.from_bytes(self._taken(size, of_array), "little") % count
 
     def bytes(self, length: int) -> bytes:
-        piece = self._data[self._place : self._place + length]
-        self._place += length
-        return piece.ljust(length, b"\0")
+        return self._taken(length, True)
 
     def integers(self, low: int, high: int | None = None, size: Any = None, dtype: Any = None) -> Any:
         low, high = (0, low) if high is None else (low, high)
         if size is None:
             made = low + self._number(int(high) - int(low))
             return made if dtype is None else np.dtype(dtype).type(made)
-        return self._array(size, lambda: low + self._number(int(high) - int(low)), dtype or np.int64)
+        return self._array(size, lambda: low + self._number(int(high) - int(low), True), dtype or np.int64)
 
     def random(self, size: Any = None) -> Any:
         return self.uniform(0.0, 1.0, size)
 
     def uniform(self, low: float = 0.0, high: float = 1.0, size: Any = None) -> Any:
         def draw() -> float:
-            return low + (high - low) * self._number(1 << 16) / (1 << 16)
+            return low + (high - low) * self._number(1 << 16, size is not None) / (1 << 16)
 
         return draw() if size is None else self._array(size, draw, np.float64)
 
@@ -105,7 +115,7 @@ class Choices:
         options = np.asarray(options)
         if size is None:
             return options[self._number(len(options))]
-        return options[self._array(size, lambda: self._number(len(options)), np.int64)]
+        return options[self._array(size, lambda: self._number(len(options), True), np.int64)]
 
     @staticmethod
     def _array(size: Any, draw: Callable[[], Any], dtype: Any) -> Any:
@@ -240,7 +250,7 @@ def seeds_of(target: str) -> list[bytes]:
     if target == "state":
         stream = onepfrac.OnePFrac(num_classes=4, points=300, canvas=32).stream(batch_size=2, size=32)
         return [json.dumps(stream.state_at(samples)).encode() for samples in (0, 4)]
-    return [bytes(range(256)), bytes(64)]
+    return [bytes(64), *(np.random.default_rng(seed).bytes(1024) for seed in range(64))]
 
 
 def build(folder: Path) -> Path:

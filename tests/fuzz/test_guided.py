@@ -33,7 +33,7 @@ def guided(target: str, runs: int, folder: Path, *, first: str = "", package: Pa
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
         capture_output=True,
         text=True,
-        timeout=120 + runs,
+        timeout=600 + runs / 20,
         check=False,
     )
     return done.returncode, done.stdout + done.stderr

@@ -103,8 +103,8 @@ PROMISES: list[Promise] = [
         (
             Break(
                 "csrc/bindings/picture.cpp",
-                '    require(r.out.contiguous(), "out must be contiguous");\n',
-                "",
+                '    require(!r.out.read_only, "out must be writable");\n    const std::size_t channel_axis',
+                "    const std::size_t channel_axis",
                 (_GUIDED + "the_bindings_stand_what_coverage_guides",),
                 native=True,
             ),
