@@ -102,9 +102,9 @@ PROMISES: list[Promise] = [
         ),
         (
             Break(
-                "csrc/bindings/picture.cpp",
-                '    require(!r.out.read_only, "out must be writable");\n    const std::size_t channel_axis',
-                "    const std::size_t channel_axis",
+                "csrc/bindings/checks.cpp",
+                "    if (!condition) throw py::value_error(message);\n",
+                "    if (!condition) throw std::out_of_range(message);\n",
                 (_GUIDED + "the_bindings_stand_what_coverage_guides",),
                 native=True,
             ),
