@@ -378,7 +378,9 @@ def load(name: str) -> ModuleType:
     return module
 
 
-def test_every_step_of_the_nightly_run_starts_a_program_that_is_there() -> None:
+def test_every_step_of_the_nightly_run_starts_a_program_that_is_there(tmp_path: Path) -> None:
+    counts = tmp_path / "counts.jsonl"  # is there, as in a run, or pytest would look elsewhere
+    counts.touch()
     steps = load("nightly").STEPS
     assert len({step.name for step in steps}) == len(steps)
     assert steps[-1].name == "report"
@@ -395,6 +397,10 @@ def test_every_step_of_the_nightly_run_starts_a_program_that_is_there() -> None:
         for word in rest:
             if word.startswith("tests/"):
                 assert (ROOT / word).is_file(), word
+        if rest[:2] == ["-m", "pytest"]:  # the options of tests/conftest.py are known only where its folder is named
+            words = [word.format(python=sys.executable, counts=counts) for word in step.command]
+            done = subprocess.run([*words, "--markers"], cwd=ROOT, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
     written = {step.counts for step in steps if step.counts}
     assert written == {word for word in steps[-1].command if word.endswith(".jsonl")}
 

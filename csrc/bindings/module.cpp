@@ -5,7 +5,9 @@
 #include "../chaos_game.h"
 #include "array_view.h"
 
-PYBIND11_MODULE(_C, module) {
+// A Python without its GIL stays without it: there is no state here but the thread pool and working memory of threads,
+// and what other threads may change is copied before it is checked.
+PYBIND11_MODULE(_C, module, pybind11::mod_gil_not_used()) {
     module.doc() =
         "The core of onepfrac. Arguments are checked here again, but the messages for people are the package's. Words "
         "on\n"

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from onepfrac.buffers import allocate
+from onepfrac.mutex import Mutex
 from onepfrac.plan import Plan
 from onepfrac.rendering import BITS, to_device
 
@@ -47,10 +48,16 @@ class CanvasStore:
         self._draw = draw
         self._canvases = allocate(shape, dtype, device)
         self._known = np.zeros(shape[0], np.bool_)
+        self._mutex = Mutex()  # without it one thread could see that a canvas is known before it sees the canvas
         self._written: Any = None  # on CUDA, the event after the last writing: another stream may read
 
     def with_canvases_of(self, plan: Plan) -> torch.Tensor:
         """Return the store, (num_images, ...), in which the canvases of a plan with fixed draws are drawn."""
+        with self._mutex.lock:
+            self._draw_missing(plan)
+        return self._canvases
+
+    def _draw_missing(self, plan: Plan) -> None:
         kept = self._canvases
         if self._written is not None:
             torch.cuda.current_stream(kept.device).wait_event(self._written)
@@ -65,4 +72,3 @@ class CanvasStore:
                 self._written.record(torch.cuda.current_stream(kept.device))
         if kept.is_cuda:  # its memory stays until this stream, too, is done with it
             kept.record_stream(torch.cuda.current_stream(kept.device))
-        return kept

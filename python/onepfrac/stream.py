@@ -26,6 +26,7 @@ from onepfrac.camera import Film, per_channel, take_planes
 from onepfrac.canvases import CanvasStore, store_shape
 from onepfrac.checks import check_choice, check_int
 from onepfrac.draws import FORMAT_VERSION
+from onepfrac.mutex import Mutex
 from onepfrac.plan import DRAWS, MAX_SAMPLE, Plan
 from onepfrac.rendering import check_device, check_threads, to_device
 from onepfrac.shots import Shots, whole_views
@@ -71,7 +72,8 @@ class Stream(IterableDataset[Batch]):
     """Endless batches ``(images, labels)`` of a recipe, drawn as they are asked for.
 
     The position belongs to the stream: leaving a loop and starting another goes on where the first one stopped.
-    `state_dict` counts the batches that were handed out, and no others.
+    `state_dict` counts the batches that were handed out, and no others. Threads that share a stream get each batch
+    once, one after the other; for batches made at the same time give each a stream.
 
     In a ``DataLoader`` give ``batch_size=None`` (the stream makes whole batches) and keep one iterator: the loader's
     workers start at the position that the stream has in the main process, every time that ``iter(loader)`` starts
@@ -167,6 +169,7 @@ class Stream(IterableDataset[Batch]):
         self._keeps = self._draws == "fixed" and math.prod(shape) * kind.itemsize <= cache
         self._store: CanvasStore | None = None
         self._buffers = Buffers()
+        self._mutex = Mutex()  # held while a batch is made or the position moved
         if not isinstance(channels_last, bool):
             raise TypeError(
                 f"channels_last must be a bool, got {channels_last!r} of type {type(channels_last).__name__}"
@@ -279,6 +282,8 @@ class Stream(IterableDataset[Batch]):
         ------
         TypeError, ValueError
             If it is no state, or one of another format version, recipe or stream; the stream stays where it is.
+        RuntimeError
+            If a signal's handler asks for it while its thread makes a batch.
         """
         if not isinstance(state, dict):
             raise TypeError(f"state must be a dict, got {type(state).__name__}")
@@ -293,8 +298,8 @@ class Stream(IterableDataset[Batch]):
                     f"state[{key!r}] must be {here!r}, got {state[key]!r:.80}: it is the state of another {key}"
                 )
         self._check_settings(state["stream"])
-        position = self.state_at(check_int("state['samples']", state["samples"], 0, MAX_SAMPLE - 1))["samples"]
-        assert isinstance(position, int)
+        position = check_int("state['samples']", state["samples"], 0, MAX_SAMPLE - 1)
+        self.state_at(position)
         if "worker" in state and (get_worker_info() is None or state["worker"] != list(_worker())):
             here = f"worker {list(_worker())}" if get_worker_info() is not None else "no worker"
             raise ValueError(
@@ -302,10 +307,16 @@ class Stream(IterableDataset[Batch]):
                 f" this is {here}: resume a loader's state with as many workers, or make a state with"
                 " stream.state_at(samples)"
             )
-        if get_worker_info() is None:
-            self._samples = position
-        else:
-            self._resume = position
+        with self._mutex.lock:
+            self._check_between_batches()
+            if get_worker_info() is None:
+                self._samples = position
+            else:
+                self._resume = position
+
+    def _check_between_batches(self) -> None:
+        if self._mutex.busy:  # of this thread: others wait for the lock
+            raise RuntimeError("the stream is in the midst of a batch: ask it for nothing from a signal's handler")
 
     def _settings(self) -> dict[str, object]:
         """Return what, besides the recipe, decides the sequence of global batches."""
@@ -372,11 +383,13 @@ class Stream(IterableDataset[Batch]):
 
     def __getstate__(self) -> dict[str, object]:
         # The canvases are drawn again, rather than sent.
-        return self.__dict__ | {"_store": None, "_buffers": None, "_film": self._film.to(torch.device("cpu"))}
+        here = {"_store": None, "_buffers": None, "_mutex": None}
+        return self.__dict__ | here | {"_film": self._film.to(torch.device("cpu"))}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
         self._buffers = Buffers()
+        self._mutex = Mutex()
         self._pid = os.getpid()  # pickled, so not forked: a spawned worker may use CUDA
 
     def __repr__(self) -> str:
@@ -388,7 +401,9 @@ class Stream(IterableDataset[Batch]):
 
 
 class _Batches(Iterator[Batch]):
-    """The batches of a stream from its position on. All iterators of a stream share it, as readers share a file's."""
+    """The batches of a stream from its position on. All iterators of a stream share it, as readers share a file's; on
+    several threads they take turns.
+    """
 
     def __init__(self, stream: Stream, ahead: _Ahead, worker: int, workers: int) -> None:
         self._stream = stream
@@ -398,8 +413,15 @@ class _Batches(Iterator[Batch]):
 
     def __next__(self) -> Batch:
         stream = self._stream
-        batch = self._ahead.take(stream._samples // stream.global_batch_size + self._worker)
-        stream._samples += stream.global_batch_size * self._workers  # only now: an error above leaves the position
+        mutex = stream._mutex
+        with mutex.lock:
+            stream._check_between_batches()
+            mutex.busy = True
+            try:
+                batch = self._ahead.take(stream._samples // stream.global_batch_size + self._worker)
+                stream._samples += stream.global_batch_size * self._workers  # only now: an error leaves the position
+            finally:
+                mutex.busy = False
         return batch
 
 

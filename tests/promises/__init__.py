@@ -1,1 +1,1 @@
-"""What this package promises about faults, hostile input and load; `pytest --tally FILE` counts the cases tried."""
+"""Promises about faults, hostile input and load, as data; `pytest tests --tally FILE` counts the cases tried."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from promises import core, faults, hostile, memory, native, processes, soak, supply, untrusted
+from promises import core, faults, hostile, memory, native, processes, soak, supply, threads, untrusted
 from promises.promise import Promise
 
 __all__ = ["TOPICS"]
@@ -10,6 +10,7 @@ __all__ = ["TOPICS"]
 TOPICS: dict[str, list[Promise]] = {
     "Hostile input": hostile.PROMISES,
     "Processes": processes.PROMISES,
+    "Threads": threads.PROMISES,
     "Memory": memory.PROMISES,
     "The core under sanitizers": native.PROMISES,
     "The core as a whole": core.PROMISES,

@@ -54,11 +54,11 @@ PROMISES = [
         (
             Break(
                 "python/onepfrac/stream.py",
-                "        batch = self._ahead.take(stream._samples // stream.global_batch_size + self._worker)\n"
-                "        stream._samples += stream.global_batch_size * self._workers",
-                "        number = stream._samples // stream.global_batch_size + self._worker\n"
-                "        stream._samples += stream.global_batch_size * self._workers\n"
-                "        batch = self._ahead.take(number)",
+                "                batch = self._ahead.take(stream._samples // stream.global_batch_size + self._worker)\n"
+                "                stream._samples += stream.global_batch_size * self._workers",
+                "                number = stream._samples // stream.global_batch_size + self._worker\n"
+                "                stream._samples += stream.global_batch_size * self._workers\n"
+                "                batch = self._ahead.take(number)",
             ),
         ),
     ),

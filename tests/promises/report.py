@@ -1,6 +1,6 @@
 """Writes docs/reliability.md: each promise, its tests, how many cases they tried, and what broken builds showed.
 
-pytest --tally build/tally.jsonl                                   # --nightly for the numbers at length
+pytest tests --tally build/tally.jsonl                             # --nightly for the numbers at length
 PYTHONPATH=tests python -m promises.broken_builds --results build/broken.jsonl
 PYTHONPATH=tests python -m promises.report --tally build/tally.jsonl --broken build/broken.jsonl --keep
 

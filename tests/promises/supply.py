@@ -120,6 +120,7 @@ PROMISES = [
         (
             Break(".ci/nightly", "stamp.read_text() == digest", "stamp.read_text()", (MADE,)),
             Break(".ci/nightly", '"{python}", ".ci/audit"', '"{python}", ".ci/audits"', (STEPS,)),
+            Break(".ci/nightly", '(*PYTEST, "tests", "--ignore', '(*PYTEST, "--ignore', (STEPS,)),
             Break(".ci/nightly", "{step.name:14} {step.about}", "{step.about}", (LISTS,)),
             Break(
                 ".ci/nightly",
