@@ -11,6 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import torch
@@ -102,6 +103,20 @@ def test_a_state_that_is_loaded_in_the_midst_of_another_threads_batch_holds_afte
         stream.load_state_dict(state)
     assert sample(next(iter(stream))) == sample(next(iter(elsewhere)))
     assert stream.state_dict()["samples"] == 12
+
+
+@pytest.mark.parametrize("draws", ["fixed", "fresh"])
+def test_threads_with_a_stream_each_of_one_recipe_get_what_one_alone_gets(draws: str) -> None:
+    def batches(recipe: onepfrac.OnePFrac) -> list[Sample]:
+        stream = recipe.stream(batch_size=4, size=32, augment="deit", draws=draws, threads=1)
+        return list(map(sample, itertools.islice(stream, 30)))
+
+    recipe = replace(RECIPE, points=200_000)  # long enough to be drawn at the same time
+    wanted = batches(recipe)
+    for _ in range(5):
+        cold = replace(recipe)  # its systems are found by whichever thread comes first
+        at_once(lambda number: check(batches(cold), wanted), 4)  # noqa: B023
+        tried(4 * 30)
 
 
 def test_threads_that_share_images_get_those_that_one_gets() -> None:

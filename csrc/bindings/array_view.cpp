@@ -235,6 +235,11 @@ py::capsule checked_dlpack(const py::handle& array, const char* name, std::int64
         throw py::type_error(std::string(name) + " must be an array of a library with DLPack, got " + type_of(array));
     }
     ArrayView view = view_of_dlpack(array, name, stream);
+    // torch takes no others, and its releases up to 2.9 end the process when they meet one.
+    for (const std::int64_t stride : view.strides) {
+        if (stride < 0)
+            throw py::value_error(std::string(name) + " must have strides of 0 or more, got " + std::to_string(stride));
+    }
     // Who says one shape and hands over another is not to be trusted with either.
     if (py::hasattr(array, "shape")) {
         py::tuple claimed(view.shape.size());  // NOLINT(misc-const-correctness): filled below

@@ -52,6 +52,11 @@ PROMISES = [
         ),
     ),
     Promise(
+        "Threads that draw at the same time, each with a stream of one recipe, get what one alone gets.",
+        (f"{_T}threads_with_a_stream_each_of_one_recipe_get_what_one_alone_gets",),
+        (Break("csrc/cpu/executor.cpp", "    thread_local Arena arena;", "    static Arena arena;"),),
+    ),
+    Promise(
         "Threads that share images by number get those that one gets.",
         (f"{_T}threads_that_share_images_get_those_that_one_gets",),
         (
