@@ -69,6 +69,46 @@ def changing(array: np.ndarray[Any, Any], other: np.ndarray[Any, Any], pause: fl
         array[...] = own
 
 
+@pytest.mark.parametrize("given", ["counters of Philox", "steps of shots"])
+def test_a_shape_that_a_handler_changes_in_the_midst_of_a_call_harms_nothing(given: str) -> None:
+    run(
+        f"""
+        import signal, warnings
+        import numpy as np
+        from onepfrac import _C
+
+        warnings.simplefilter("ignore", DeprecationWarning)  # of NumPy, which is to forbid it
+        if {given!r} == "steps of shots":
+            array, changed = np.full((300_000, 2), 3, np.int8), (1, 600_000)
+            views = np.tile([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]], (300_000, 1, 1))
+            amounts, windows = np.ones((300_000, 2)), np.zeros((300_000, 0, 2, 3))
+            erased, keys = np.zeros((300_000, 4), np.int32), np.zeros(300_000, np.uint64)
+            call = lambda: _C.pack_shots(views, array, amounts, windows, erased, keys, 16)
+        else:
+            array, changed = np.arange(8_000_000, dtype=np.uint32).reshape(-1, 4), (8_000_000, 1)
+            call = lambda: _C.philox4x32(7, array)
+        own = array.shape
+        wanted = call()
+        turned = 0
+
+        def handler(number, frame):
+            global turned
+            turned += 1
+            array.shape = changed
+
+        signal.signal(signal.SIGALRM, handler)
+        for _ in range(10):
+            signal.setitimer(signal.ITIMER_REAL, 0.004)
+            got = call()
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            assert np.array_equal(got, wanted)
+            array.shape = own
+        assert turned > 0
+        """,
+        before=BEFORE,
+    )
+
+
 def test_a_pad_whose_double_overflows_is_refused() -> None:
     run(
         """

@@ -132,7 +132,7 @@ def test_where_memory_ends_calls_raise_memory_error_and_all_goes_on() -> None:
         keeping = of_many.stream(batch_size=8, size=32, augment=None, cache=2**40)
         atoms = onepfrac.VisualAtoms(num_classes=8).stream(batch_size=2048, size=32, augment=None)
         scenes = onepfrac.FractalScenes(num_classes=4, canvas=512).stream(batch_size=1024, size=32, augment=None)
-        noise = onepfrac.Noise(num_classes=4).stream(batch_size=2048, size=32, augment=None)
+        noise = onepfrac.Noise(num_classes=4).stream(batch_size=2048, size=224, augment=None)
         states = [s.state_dict() for s in (stream, keeping, atoms, scenes, noise)]
         torch.ones(2**22).exp().sum()  # torch's own threads: where OpenMP cannot start them it ends the process
         limit = of_status("VmSize") + 96 * MIB

@@ -154,6 +154,7 @@ std::pair<Array<float>, Array<std::uint8_t>> atom_polylines(const py::object& gi
     require(atoms.ndim() == 2 && atoms.shape(1) == kAtomWords, "atoms must be what pack_atoms returns");
     require(number >= 0 && number < atoms.shape(0), "number must be 0 or more and below the number of atoms");
     const auto words = plain<std::uint32_t>(array_of(atoms[py::int_(number)], "atoms"), "atoms");
+    require(words.size() == kAtomWords, "atoms must keep their shape");
     Atom atom{};  // a copy, which no other thread changes
     std::memcpy(&atom, words.data(), sizeof atom);
     check_atom(atom, number);

@@ -45,12 +45,14 @@ Array<std::uint32_t> pack_shots(const py::object& all_views, const py::object& a
                     of_erased = array_of(all_erased, "erased"), of_keys = array_of(all_keys, "keys");
     require(of_views.ndim() == 3 && of_views.shape(1) == 2 && of_views.shape(2) == 3,
             "views must have shape (B, 2, 3)");
-    const py::ssize_t batch = of_views.shape(0);
-    require(of_steps.ndim() == 2 && of_steps.shape(0) == batch && of_steps.shape(1) <= kMostColumns,
+    // Read once: a signal's handler may give an array another shape.
+    const py::ssize_t batch = of_views.shape(0), num_steps = of_steps.ndim() == 2 ? of_steps.shape(1) : 0,
+                      num_windows = of_windows.ndim() == 4 ? of_windows.shape(1) : 0;
+    require(of_steps.ndim() == 2 && of_steps.shape(0) == batch && num_steps <= kMostColumns,
             "steps must have shape (B, K)");
-    require(of_amounts.ndim() == 2 && of_amounts.shape(0) == batch && of_amounts.shape(1) == of_steps.shape(1),
+    require(of_amounts.ndim() == 2 && of_amounts.shape(0) == batch && of_amounts.shape(1) == num_steps,
             "amounts must have the shape of steps");
-    require(of_windows.ndim() == 4 && of_windows.shape(0) == batch && of_windows.shape(1) <= kMostColumns &&
+    require(of_windows.ndim() == 4 && of_windows.shape(0) == batch && num_windows <= kMostColumns &&
                 of_windows.shape(2) == 2 && of_windows.shape(3) == 3,
             "windows must have shape (B, G, 2, 3)");
     require(of_erased.ndim() == 2 && of_erased.shape(0) == batch && of_erased.shape(1) == 4,
@@ -69,9 +71,9 @@ Array<std::uint32_t> pack_shots(const py::object& all_views, const py::object& a
     for (py::ssize_t i = 0; i < batch; ++i) {
         if (i % kItemsBetweenSignals == kItemsBetweenSignals - 1) answer_signals();
         const ShotParts parts{row_of(views, i, 6, view),
-                              row_of(steps, i, steps.shape(1), step),
-                              row_of(amounts, i, steps.shape(1), amount),
-                              row_of(windows, i, 6 * windows.shape(1), window),
+                              row_of(steps, i, num_steps, step),
+                              row_of(amounts, i, num_steps, amount),
+                              row_of(windows, i, 6 * num_windows, window),
                               row_of(erased, i, 4, rectangle),
                               keys.data()[i]};
         try {

@@ -27,12 +27,13 @@ constexpr py::ssize_t kNumbersBetweenSignals = 1 << 18;
 Words philox(std::uint64_t key, const py::object& given) {
     const py::array seen = array_of(given, "counters");
     require(seen.ndim() == 2 && seen.shape(1) == 4, "counters must be uint32 of shape (n, 4)");
+    const py::ssize_t count = seen.shape(0);  // read once: a handler may give the array another shape
     const auto counters = plain<std::uint32_t>(seen, "counters");
-    Words out({counters.shape(0), py::ssize_t{4}});
+    Words out({count, py::ssize_t{4}});
     const std::uint32_t* in = counters.data();
     std::uint32_t* result = out.mutable_data();
     const RoundKeys<ScalarLanes> keys({static_cast<std::uint32_t>(key), static_cast<std::uint32_t>(key >> 32)});
-    for (py::ssize_t i = 0; i < counters.shape(0); ++i, in += 4, result += 4) {
+    for (py::ssize_t i = 0; i < count; ++i, in += 4, result += 4) {
         const auto block = philox4x32<ScalarLanes>(in[0], in[1], in[2], in[3], keys);
         for (int q = 0; q < 4; ++q) result[q] = block.word[q];
         if (i % kNumbersBetweenSignals == kNumbersBetweenSignals - 1) answer_signals();
@@ -46,7 +47,8 @@ Doubles map_doubles(const Doubles& values, Function&& function, Legal&& legal, c
     Doubles out(std::vector<py::ssize_t>(values.shape(), values.shape() + values.ndim()));
     const double* in = values.data();
     double* result = out.mutable_data();
-    for (py::ssize_t i = 0; i < values.size(); ++i) {
+    const py::ssize_t count = out.size();
+    for (py::ssize_t i = 0; i < count; ++i) {
         const double value = in[i];
         if (!legal(value)) throw py::value_error(std::string(what) + ", got " + std::to_string(value));
         result[i] = function(value);
