@@ -31,6 +31,7 @@ class Disk:
     def __init__(self, stop: int = 0, full: int = 0, lost: str = "kept") -> None:
         self.count = 0
         self.named: list[int] = []  # the operations after those that gave a file its name
+        self.removed: list[int] = []  # and after those that removed one
         self._stop, self._full, self._lost = stop, full, lost
         self._dirty: dict[str, int] = {}  # files, and how many of their bytes are on the disk for sure
         self._renamed: list[tuple[str, str, bytes | None]] = []  # before, after, and what the file there held
@@ -47,7 +48,8 @@ class Disk:
         os.replace = self.replace  # type: ignore[assignment]
         os.fsync = self.fsync  # type: ignore[assignment]
         for name in ("unlink", "remove", "mkdir", "rmdir", "link"):
-            setattr(os, name, self._counted(getattr(os, name), name == "mkdir"))
+            removes = name in ("unlink", "remove", "rmdir")
+            setattr(os, name, self._counted(getattr(os, name), name == "mkdir", removes))
         syncfs = files.sync_file_system
         for module in (files, export):
             module.sync_file_system = self._synced(syncfs)  # type: ignore[attr-defined]
@@ -139,10 +141,13 @@ class Disk:
         with self._lock:
             self._dirty.setdefault(path, 0)
 
-    def _counted(self, function: Callable[..., Any], writes: bool) -> Callable[..., Any]:
+    def _counted(self, function: Callable[..., Any], writes: bool, removes: bool) -> Callable[..., Any]:
         def counted(path: Any, *arguments: Any, **keywords: Any) -> Any:
             self.step(path, writes)
-            return function(path, *arguments, **keywords)
+            done = function(path, *arguments, **keywords)
+            if removes:
+                self.removed.append(self.count + 1)
+            return done
 
         return counted
 

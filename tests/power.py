@@ -279,10 +279,13 @@ def attempt(scenario: Scenario, root: Path, every: int, full: bool) -> dict[str,
         scenario.look(folder)
         return scenario.end(folder)
 
-    def disturbed(folder: Path, disk: Disk) -> tuple[int, list[int]]:
+    def disturbed(folder: Path, disk: Disk) -> tuple[int, list[int], list[int]]:
         disk.install()
         scenario.work(folder)
-        return disk.count, disk.named
+        return disk.count, disk.named, disk.removed
+
+    def some(moments: list[int], most: int) -> list[int]:
+        return [moment for moment in moments[:: -(-len(moments) // most) or 1] if moment <= operations]
 
     def must(work: Callable[[], object]) -> Any:
         status, said = child(work, report)
@@ -291,7 +294,7 @@ def attempt(scenario: Scenario, root: Path, every: int, full: bool) -> dict[str,
 
     must(lambda: scenario.begin(begun))
     shutil.copytree(begun, root / "count")
-    operations, named = must(lambda: disturbed(root / "count", Disk()))
+    operations, named, removed = must(lambda: disturbed(root / "count", Disk()))
     shutil.copytree(begun, root / "left alone")
     expected = must(lambda: finish(root / "left alone"))
     moments = list(range(1, operations + 1, every))
@@ -302,7 +305,9 @@ def attempt(scenario: Scenario, root: Path, every: int, full: bool) -> dict[str,
     else:
         trials = [(moment, LOSSES[number % len(LOSSES)]) for number, moment in enumerate(moments)]
         # What has just got its name must be on the disk already.
-        trials += [(moment, "cut") for moment in named[:: -(-len(named) // 12) or 1] if moment <= operations]
+        trials += [(moment, "cut") for moment in some(named, 12)]
+        # What comes back when names are taken back must not have been removed.
+        trials += [(moment, "undone") for moment in some(removed, 4)]
     folder = root / "try"
     for moment, lost in trials:
         shutil.rmtree(folder, ignore_errors=True)

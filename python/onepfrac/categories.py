@@ -138,6 +138,7 @@ class Categories(Sequence[IFS]):
                 sync_folder(path)
             else:
                 os.replace(fresh, path)
+                sync_folder(path.parent)  # before the old one goes, or a power cut could bring back what is left of it
         except BaseException:
             if old.exists() and not path.exists():
                 os.replace(old, path)
@@ -145,7 +146,6 @@ class Categories(Sequence[IFS]):
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
             shutil.rmtree(old, ignore_errors=True)
-        sync_folder(path.parent)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Categories:

@@ -38,6 +38,18 @@ PROMISES = [
                 "                path.mkdir(exist_ok=True)\n                write_text(path / name,",
                 (CUT,),
             ),
+            Break(
+                "python/onepfrac/categories.py",
+                "                sync_folder(path.parent)  # before",
+                "                pass  # before",
+                (CUT,),
+            ),
+            Break(
+                "python/onepfrac/train/publish.py",
+                "        files.sync_folder(folder.parent)  # before",
+                "        pass  # before",
+                (CUT,),
+            ),
             Break("python/onepfrac/files.py", "    sync_folder(target.parent)\n", "", (ORDER, CUT)),
             Break(
                 "python/onepfrac/export.py",

@@ -88,10 +88,10 @@ def publish(
             if old.exists():
                 os.replace(old, folder)
             raise
+        files.sync_folder(folder.parent)  # before the old one goes, or a power cut could bring back what is left of it
     finally:
         shutil.rmtree(new, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
-    files.sync_folder(folder.parent)
     return folder
 
 
