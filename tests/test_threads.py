@@ -21,7 +21,7 @@ from promises.tally import tried
 import onepfrac
 
 RECIPE = onepfrac.OnePFrac(num_classes=60, points=2000, canvas=64)
-SLOW = onepfrac.OnePFrac(num_classes=4, points=20_000_000, canvas=64)  # a fifth of a second a batch, or more
+SLOW = onepfrac.OnePFrac(num_classes=4, points=60_000_000, canvas=64)  # a tenth of a second a batch, or more
 Sample = tuple[bytes, bytes]
 
 
