@@ -65,8 +65,10 @@ def in_the_midst_of_a_batch(stream: onepfrac.stream.Stream) -> Iterator[None]:
     worker.start()
     while worker.is_alive() and not stream._mutex.busy:
         pass
-    yield
-    worker.join()
+    try:
+        yield
+    finally:
+        worker.join()
 
 
 def sample(item: tuple[torch.Tensor, torch.Tensor | int]) -> Sample:
@@ -164,9 +166,13 @@ def test_a_child_forked_in_the_midst_of_another_threads_batch_gets_its_own() -> 
     stream = SLOW.stream(batch_size=4, size=32, threads=1)
     with in_the_midst_of_a_batch(stream):
         child = os.fork()
-        if child == 0:  # no test of pytest's goes on here
-            signal.alarm(120)  # ends it if it waits for a thread that is not there
-            os._exit(0 if sample(next(iter(stream))) == wanted else 1)
+        if child == 0:
+            status = 1
+            try:
+                signal.alarm(120)  # ends it if it waits for a thread that is not there
+                status = 0 if sample(next(iter(stream))) == wanted else 1
+            finally:
+                os._exit(status)  # nothing of pytest's goes on here
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
@@ -180,7 +186,6 @@ def test_python_stays_without_its_gil() -> None:
     code = """
         import sys
         import onepfrac
-        from onepfrac import _C
         data = onepfrac.OnePFrac(num_classes=4, points=2000, canvas=64)
         next(iter(data.stream(batch_size=4, size=32, augment="deit")))
         print(sys._is_gil_enabled())

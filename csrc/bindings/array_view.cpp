@@ -235,7 +235,7 @@ py::capsule checked_dlpack(const py::handle& array, const char* name, std::int64
         throw py::type_error(std::string(name) + " must be an array of a library with DLPack, got " + type_of(array));
     }
     ArrayView view = view_of_dlpack(array, name, stream);
-    // torch takes no others, and its releases up to 2.9 end the process when they meet one.
+    // torch takes no others, and release 2.9 ends the process when it meets one.
     for (const std::int64_t stride : view.strides) {
         if (stride < 0)
             throw py::value_error(std::string(name) + " must have strides of 0 or more, got " + std::to_string(stride));

@@ -299,7 +299,7 @@ class Stream(IterableDataset[Batch]):
                 )
         self._check_settings(state["stream"])
         position = check_int("state['samples']", state["samples"], 0, MAX_SAMPLE - 1)
-        self.state_at(position)
+        self.state_at(position)  # refuses a part of a batch
         if "worker" in state and (get_worker_info() is None or state["worker"] != list(_worker())):
             here = f"worker {list(_worker())}" if get_worker_info() is not None else "no worker"
             raise ValueError(
