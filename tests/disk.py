@@ -34,11 +34,11 @@ class Disk:
         self.removed: list[int] = []  # and after those that removed one
         self._stop, self._full, self._lost = stop, full, lost
         self._dirty: dict[str, int] = {}  # files, and how many of their bytes are on the disk for sure
-        self._renamed: list[tuple[str, str, bytes | None]] = []  # before, after, and what the file there held
+        self._undo: list[tuple[str, Callable[[], None]]] = []  # what takes a name back, until this folder is flushed
         self._paths: dict[int, str] = {}
         self._lock = threading.RLock()
         self._open, self._fdopen, self._replace, self._fsync = os.open, os.fdopen, os.replace, os.fsync
-        self._plain_open = builtins.open
+        self._plain_open, self._exchange = builtins.open, files.exchange
 
     def install(self) -> None:
         """Put this in the place of the system's functions, until the process ends."""
@@ -50,6 +50,7 @@ class Disk:
         for name in ("unlink", "remove", "mkdir", "rmdir", "link"):
             removes = name in ("unlink", "remove", "rmdir")
             setattr(os, name, self._counted(getattr(os, name), name == "mkdir", removes))
+        files.exchange = self.exchange
         syncfs = files.sync_file_system
         for module in (files, export):
             module.sync_file_system = self._synced(syncfs)  # type: ignore[attr-defined]
@@ -71,12 +72,8 @@ class Disk:
             os.truncate(path, min(size, safe + (size - safe) // 3))
             if self._lost == "zeros":
                 os.truncate(path, size)
-        for before, after, held in reversed(self._renamed if self._lost == "undone" else []):
-            if os.path.exists(after) and os.path.isdir(os.path.dirname(before)) and not os.path.exists(before):
-                self._replace(after, before)
-            if held is not None:
-                with self._plain_open(after, "wb") as file:
-                    file.write(held)
+        for _, undo in reversed(self._undo if self._lost == "undone" else []):
+            undo()
         os._exit(137)
 
     def file(self, path: Any, mode: str = "r", *arguments: Any, **keywords: Any) -> Any:
@@ -118,13 +115,31 @@ class Disk:
                 with self._plain_open(after, "rb") as file:
                     held = file.read()
             self._replace(source, target)
-            self._renamed.append((before, after, held))
+            self._undo.append((os.path.dirname(after), lambda: self._take_back(before, after, held)))
             self.named.append(self.count + 1)
             self._dirty = {
-                after + path[len(before) :] if path == before or path.startswith(before + os.sep) else path: safe
+                path if (inside := _inside(path, before)) is None else after + inside: safe
                 for path, safe in self._dirty.items()
-                if path != after and not path.startswith(after + os.sep)
+                if _inside(path, after) is None
             }
+
+    def exchange(self, one: Any, other: Any) -> bool:
+        """Do what ``onepfrac.files.exchange`` does."""
+        self.step(other)
+        names = os.path.abspath(one), os.path.abspath(other)
+        with self._lock:
+            if not self._exchange(one, other):
+                return False
+            self._undo.append((os.path.dirname(names[1]), lambda: self._change_back(one, other)))
+            self.named.append(self.count + 1)
+            moved = {
+                path: to + inside
+                for name, to in (names, names[::-1])
+                for path in self._dirty
+                if (inside := _inside(path, name)) is not None
+            }
+            self._dirty = {moved.get(path, path): safe for path, safe in self._dirty.items()}
+        return True
 
     def fsync(self, descriptor: int) -> None:
         """Do what ``os.fsync`` does."""
@@ -134,12 +149,25 @@ class Disk:
         with self._lock:
             if os.path.isfile(path):
                 self._dirty[path] = os.path.getsize(path)
-            self._renamed = [names for names in self._renamed if os.path.dirname(names[1]) != path]
+            self._undo = [(folder, undo) for folder, undo in self._undo if folder != path]
 
     def soil(self, path: str) -> None:
         """Note that a file was written."""
         with self._lock:
             self._dirty.setdefault(path, 0)
+
+    def _take_back(self, before: str, after: str, held: bytes | None) -> None:
+        if os.path.exists(after) and os.path.isdir(os.path.dirname(before)) and not os.path.exists(before):
+            self._replace(after, before)
+        if held is not None:
+            with self._plain_open(after, "wb") as file:
+                file.write(held)
+
+    def _change_back(self, one: Any, other: Any) -> None:
+        if os.path.exists(one):
+            self._exchange(one, other)
+        else:  # removed already: of an exchange that is not on the disk the new folder has its first name
+            self._replace(other, one)
 
     def _counted(self, function: Callable[..., Any], writes: bool, removes: bool) -> Callable[..., Any]:
         def counted(path: Any, *arguments: Any, **keywords: Any) -> Any:
@@ -157,9 +185,14 @@ class Disk:
             function(folder)
             with self._lock:
                 self._dirty.clear()
-                self._renamed.clear()
+                self._undo.clear()
 
         return synced
+
+
+def _inside(path: str, folder: str) -> str | None:
+    """Return what ``path`` adds to ``folder``, "" for itself, None where it lies elsewhere."""
+    return path[len(folder) :] if path == folder or path.startswith(folder + os.sep) else None
 
 
 class _File:

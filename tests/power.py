@@ -7,6 +7,8 @@ of tries and what was wrong. Each try is a process forked from this one, which h
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import dataclasses
 import importlib
 import io
 import json
@@ -25,7 +27,7 @@ import numpy as np
 from disk import Disk
 
 import onepfrac
-from onepfrac import IFS, Categories, OnePFrac, category_search, cli, export, recipe_of
+from onepfrac import IFS, Categories, OnePFrac, category_search, cli, export, files, recipe_of
 
 TINY: dict[str, Any] = {
     "steps": 3, "warmup": 1, "save_every": 1, "log_every": 1, "sheet": 0, "device": "cpu", "threads": 1,
@@ -87,6 +89,11 @@ def _look_search(name: str) -> Callable[[Path], None]:
             assert len(Categories.load(folder / name)) == 4, "fewer categories were read as all"
 
     return look
+
+
+def _look_categories(folder: Path) -> None:
+    _stands(folder / "csv")
+    _look_search("csv")(folder)
 
 
 def _systems(first: float) -> Categories:
@@ -169,9 +176,46 @@ def _publish(folder: Path) -> None:
 def _look_published(folder: Path) -> None:
     from onepfrac.train import weights
 
+    _stands(folder / "out")
     if (folder / "out").exists():
         weights.load_pretrained(folder / "out")
         assert weights.recipe_of_weights(folder / "out") == recipe_of(str(folder / "out/recipe.json"))
+
+
+def _stands(path: Path) -> None:
+    """What is replaced has its name at any moment, the old or the new, where the system can exchange two names."""
+    assert path.exists() or not _can_exchange(path.parent), f"{path} is gone"
+
+
+def _can_exchange(folder: Path) -> bool:
+    """Try it, without the library."""
+    if (folder / CANNOT).exists() or sys.platform != "linux":
+        return False
+    one, other = folder / ".one.tmp", folder / ".other.tmp"
+    one.mkdir()
+    other.mkdir()
+    (one / "file").touch()
+    status = ctypes.CDLL(None).renameat2(-100, os.fsencode(one), -100, os.fsencode(other), 2)
+    done = status == 0 and (other / "file").exists()
+    shutil.rmtree(one)
+    shutil.rmtree(other)
+    return done
+
+
+CANNOT = ".cannot.tmp"  # no file of the scenario's
+"""Stands where a scenario is to do without exchanging names."""
+
+
+def _without_exchange(scenario: Scenario) -> Scenario:
+    def begin(folder: Path) -> None:
+        scenario.begin(folder)
+        io.FileIO(folder / CANNOT, "w").close()
+
+    def work(folder: Path) -> None:
+        files.exchange = lambda one, other: False
+        scenario.work(folder)
+
+    return dataclasses.replace(scenario, begin=begin, work=work)
 
 
 TOLD = f".told.{0:016}.tmp"  # no file of the scenario's
@@ -204,8 +248,7 @@ def tree(folder: Path) -> dict[str, Any]:
     return {
         name: path.read_bytes().hex()
         for name, path in found.items()
-        if path.name != ".lock"
-        and not any(part.startswith(".") and part.endswith((".tmp", ".old")) for part in Path(name).parts)
+        if path.name != ".lock" and not any(part.startswith(".") and part.endswith(".tmp") for part in Path(name).parts)
     }
 
 
@@ -224,7 +267,7 @@ SCENARIOS = {
     ),
     "categories over others": Scenario(
         lambda folder: _systems(0.5).save(folder / "csv"),
-        lambda folder: _look_search("csv")(folder),
+        _look_categories,
         tree,
         lambda folder: _systems(0.25).save(folder / "csv"),
     ),
@@ -233,6 +276,10 @@ SCENARIOS = {
     "pretrain": Scenario(_pretrain, _look_run, _end_run),
     "publish": Scenario(_publish, _look_published, tree, lambda folder: _trained(folder)),
     "results": Scenario(_append, _look_results, tree),
+}
+SCENARIOS |= {
+    f"{name} where names cannot be exchanged": _without_exchange(SCENARIOS[name])
+    for name in ("categories over others", "publish")
 }
 
 

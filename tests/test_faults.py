@@ -27,6 +27,7 @@ PROGRAM = Path(__file__).resolve().parent / "power.py"
 EVERY = {
     "recipe": 2, "search": 3, "search to CSV": 7, "categories over others": 5, "image folder": 7, "shards": 7,
     "publish": 5, "results": 3, "pretrain": 9,
+    "categories over others where names cannot be exchanged": 11, "publish where names cannot be exchanged": 11,
 }  # fmt: skip
 """Of so many operations one is tried, unless all are, with --nightly; no multiple of the four kinds of loss."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import stat
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onepfrac import files
-from onepfrac.files import canonical_json, parse_json_object, read_json_object, write_bytes, write_text
+from onepfrac.files import (
+    canonical_json,
+    exchange,
+    parse_json_object,
+    put_folder,
+    read_json_object,
+    temporary_folder,
+    write_bytes,
+    write_text,
+)
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -107,6 +118,144 @@ def test_canonical_json_is_one_text_a_value_and_reads_back(value: dict[str, obje
     assert parse_json_object(text, "value") == value
     backwards = dict(reversed(list(value.items())))
     assert canonical_json(backwards) == text
+
+
+# ---- folders ---------------------------------------------------------------------------------------------------------
+
+
+def fill(folder: Path, text: str) -> None:
+    folder.mkdir(exist_ok=True)
+    for name in ("one", "two"):
+        write_text(folder / name, text)
+
+
+def read(folder: Path) -> list[str]:
+    return [(folder / name).read_text() for name in sorted(os.listdir(folder))]
+
+
+def can_exchange(folder: Path) -> bool:
+    one, other = folder / "can", folder / "exchange"
+    one.mkdir()
+    write_text(other, "")
+    done = exchange(one, other)
+    assert (one.is_file(), other.is_dir()) == (done, done)
+    for path in (one, other):
+        path.rmdir() if path.is_dir() else path.unlink()
+    return done
+
+
+@pytest.mark.parametrize("exchanges", [True, False])
+def test_a_temporary_folder_takes_the_place_of_another_and_nothing_else_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchanges: bool
+) -> None:
+    if not exchanges:
+        monkeypatch.setattr(files, "exchange", lambda one, other: False)
+    target = tmp_path / "folder"
+    for text in ("first", "second", "third"):
+        with temporary_folder(target) as folder:
+            assert os.listdir(folder) == []
+            fill(folder, text)
+            put_folder(folder, target)
+        assert read(target) == [text, text]
+        assert os.listdir(tmp_path) == ["folder"]
+
+
+def test_a_folder_is_replaced_in_one_step_where_names_can_be_exchanged(tmp_path: Path) -> None:
+    if not can_exchange(tmp_path):
+        pytest.skip("neither this system nor this file system can exchange two names")
+    target, source, done, found = tmp_path / "folder", tmp_path / "other", threading.Event(), []
+
+    def look() -> None:
+        while not done.is_set():
+            found.append(target.is_dir())
+
+    fill(target, "first")
+    fill(source, "second")
+    thread = threading.Thread(target=look)
+    old = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    thread.start()
+    try:
+        for _ in range(500):
+            put_folder(source, target)
+    finally:
+        done.set()
+        thread.join()
+        sys.setswitchinterval(old)
+    assert len(found) > 100
+    assert all(found)
+    assert read(target) == ["first"] * 2
+    assert read(source) == ["second"] * 2
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "dangling link"])
+def test_only_a_folder_is_replaced_by_a_folder(tmp_path: Path, kind: str) -> None:
+    target, source = tmp_path / "folder", tmp_path / "source"
+    fill(source, "new")
+    if kind == "file":
+        write_text(target, "a file")
+    else:
+        fill(tmp_path / "elsewhere", "old")
+        target.symlink_to(tmp_path / ("elsewhere" if kind == "link" else "nowhere"))
+    with pytest.raises(NotADirectoryError, match=r"cannot replace .*folder"):
+        put_folder(source, target)
+    assert read(source) == ["new", "new"]
+    assert os.path.lexists(target)
+    assert kind != "file" or target.read_text() == "a file"
+
+
+@pytest.mark.parametrize("which", ["folder", "source"])
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_folder_that_cannot_be_renamed_leaves_both_as_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, which: str
+) -> None:
+    target, source, replace = tmp_path / "folder", tmp_path / "source", os.replace
+    fill(target, "old")
+    fill(source, "new")
+
+    def fail(before: Path, after: Path) -> None:
+        if before.name != which:
+            replace(before, after)
+            return
+        if which == "folder" and isinstance(error, KeyboardInterrupt):
+            replace(before, after)  # Python hears of it when the call is over
+        raise error
+
+    monkeypatch.setattr(files, "exchange", lambda one, other: False)
+    monkeypatch.setattr(files.os, "replace", fail)
+    with pytest.raises(type(error)):
+        put_folder(source, target)
+    assert read(target) == ["old", "old"]
+    assert read(source) == ["new", "new"]
+    assert sorted(os.listdir(tmp_path)) == ["folder", "source"]
+
+
+def test_an_exchange_that_fails_names_the_path_and_one_that_cannot_be_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if can_exchange(tmp_path):
+        with pytest.raises(FileNotFoundError, match=r"cannot replace .*nowhere"):
+            exchange(tmp_path, tmp_path / "nowhere")
+
+    class Old:
+        """A library of C that knows no exchange."""
+
+    monkeypatch.setattr(files.ctypes, "CDLL", lambda *_, **__: Old())
+    assert not exchange(tmp_path / "one", tmp_path / "other")
+
+
+def test_a_temporary_folder_is_removed_whatever_happens(tmp_path: Path) -> None:
+    def fail() -> None:
+        with temporary_folder(tmp_path / "folder") as folder:
+            fill(folder, "half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert os.listdir(tmp_path) == []
+
+
+# ---- JSON ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

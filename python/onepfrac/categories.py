@@ -10,8 +10,6 @@ import itertools
 import math
 import os
 import re
-import secrets
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onepfrac.draws import FORMAT_VERSION
-from onepfrac.files import canonical_json, parse_json_object, read_json_object, sync_folder, write_text
+from onepfrac.files import (
+    canonical_json,
+    parse_json_object,
+    put_folder,
+    read_json_object,
+    sync_folder,
+    temporary_folder,
+    write_text,
+)
 from onepfrac.ifs import IFS, MAX_MAPS
 from onepfrac.systems import diverges
 
@@ -119,10 +125,8 @@ class Categories(Sequence[IFS]):
             return
         check_folder(path, len(self))
         path.parent.mkdir(parents=True, exist_ok=True)
-        fresh, old = (path.with_name(f".{path.name[:200]}.{secrets.token_hex(8)}.{end}") for end in ("tmp", "old"))
         names = [f"{place:05d}.csv" for place in range(len(self))]
-        try:
-            fresh.mkdir()
+        with temporary_folder(path) as fresh:
             for name, ifs in zip(names, self.systems, strict=True):
                 rows = np.concatenate(
                     [ifs.maps[:, :, :2].reshape(-1, 4), ifs.maps[:, :, 2], ifs.probs[:, None]], axis=1
@@ -130,22 +134,12 @@ class Categories(Sequence[IFS]):
                 lines = [",".join(f"{value:.18e}" for value in row) for row in rows.tolist()]  # numpy.savetxt's format
                 write_text(fresh / name, "\n".join(lines) + "\n")
             # A folder appears whole, as fewer categories would be read as all of them.
-            if path.is_dir() and not path.is_symlink() and {entry.name for entry in path.iterdir()} <= set(names):
-                os.replace(path, old)
-            if path.exists():  # something else lies there too, and stays
-                for name in names:
+            if path.is_dir() and (path.is_symlink() or {entry.name for entry in path.iterdir()} - set(names)):
+                for name in names:  # something else lies there too, and stays
                     os.replace(fresh / name, path / name)
                 sync_folder(path)
             else:
-                os.replace(fresh, path)
-                sync_folder(path.parent)  # before the old one goes, or a power cut could bring back what is left of it
-        except BaseException:
-            if old.exists() and not path.exists():
-                os.replace(old, path)
-            raise
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)
+                put_folder(fresh, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Categories:

@@ -1,22 +1,28 @@
-"""Files that are whole or absent: atomic writing, and reading of JSON that strangers may have written."""
+"""Files and folders that are whole or absent: atomic writing, and reading of JSON that strangers may have written."""
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import secrets
-from contextlib import suppress
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
 __all__ = [
     "MAX_JSON_BYTES",
     "canonical_json",
+    "exchange",
     "parse_json_object",
+    "put_folder",
     "read_json_object",
     "sync_file_system",
     "sync_folder",
+    "temporary_folder",
     "write_bytes",
     "write_text",
 ]
@@ -27,6 +33,9 @@ MAX_JSON_BYTES = 16 * 1024 * 1024
 _MEMORY = {"[": 96, "{": 300, ":": 300, ",": 64}  # bytes that what a character begins or parts takes in Python, at most
 _MEMORY_PER_BYTE = 8  # more than any list of systems takes, whose numbers have their digits
 _MEMORY_SPARE = 64 * 1024 * 1024
+
+_AT_FDCWD = -100  # Linux: names that begin at the working folder
+_EXCHANGE = 2  # Linux's RENAME_EXCHANGE and macOS's RENAME_SWAP
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
@@ -41,7 +50,7 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
         If the folder does not exist, cannot be written or is full; the error names the path.
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.name[:200]}.{secrets.token_hex(8)}.tmp")
+    temporary = _beside(target)
     try:
         # os.open and not tempfile: the file gets the permissions that the user's umask gives to any new file.
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
@@ -62,6 +71,76 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write ``text`` as UTF-8, see `write_bytes`."""
     write_bytes(path, text.encode("utf-8"))
+
+
+@contextmanager
+def temporary_folder(target: Path) -> Iterator[Path]:
+    """Make an empty folder beside ``target``, to be filled for `put_folder`; what is left of it in the end is removed.
+
+    Raises
+    ------
+    OSError
+        If it cannot be made.
+    """
+    folder = _beside(target)
+    try:
+        folder.mkdir()
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def put_folder(source: Path, target: Path) -> None:
+    """Give the folder ``source`` the name ``target``; a folder that stood there is at ``source`` afterwards.
+
+    Both lie in one folder. At any moment, a power cut included, the old folder or the new one has the name, each of
+    them whole; for the length of one rename neither has it where the system or the file system cannot exchange names.
+    The name is on the disk before this returns, so that the old folder may be removed.
+
+    Raises
+    ------
+    OSError
+        If ``target`` is no folder, a link among others, or cannot be renamed; then both are as they were.
+    """
+    if not os.path.lexists(target):
+        os.replace(source, target)
+    elif not target.is_dir() or target.is_symlink():
+        raise OSError(errno.ENOTDIR, f"cannot replace {target}: {os.strerror(errno.ENOTDIR)}")
+    elif not exchange(source, target):
+        old = _beside(target)
+        try:
+            os.replace(target, old)
+            os.replace(source, target)
+        except BaseException:
+            if os.path.lexists(old) and not os.path.lexists(target):
+                os.replace(old, target)
+            raise
+        os.replace(old, source)
+    sync_folder(target.parent)  # before the old one goes, or a power cut could bring back what is left of it
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Let two files or folders change names in one step; return False where the system or file system cannot.
+
+    Raises
+    ------
+    OSError
+        If it fails for another reason; the error names the second.
+    """
+    library = ctypes.CDLL(None, use_errno=True)
+    names = os.fsencode(one), os.fsencode(other)
+    if hasattr(library, "renameat2"):  # Linux
+        status = library.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _EXCHANGE)
+    elif hasattr(library, "renamex_np"):  # macOS
+        status = library.renamex_np(*names, _EXCHANGE)
+    else:
+        return False
+    if status == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
+        return False
+    raise OSError(number, f"cannot replace {other}: {os.strerror(number)}")
 
 
 def canonical_json(value: object) -> str:
@@ -159,6 +238,10 @@ def sync_file_system(folder: Path) -> None:
             raise OSError(number, f"cannot write {folder}: {os.strerror(number)}")
     finally:
         os.close(descriptor)
+
+
+def _beside(target: Path) -> Path:
+    return target.with_name(f".{target.name[:200]}.{secrets.token_hex(8)}.tmp")
 
 
 def _refuse_constant(name: str) -> NoReturn:

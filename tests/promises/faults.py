@@ -19,12 +19,14 @@ LOG = T + "a_log_with_a_torn_end_is_read_up_to_it"
 SHARD = T + "a_shard_that_is_cut_anywhere_is_made_again"
 PLACE = T + "a_place_that_cannot_be_written_is_named"
 ORDER = T + "what_is_written_is_flushed_before_it_gets_its_name"
+STEP = "tests/test_files.py::test_a_folder_is_replaced_in_one_step_where_names_can_be_exchanged"
 
 PROMISES = [
     Promise(
         "Power may be cut before any operation on files of an export, a search, a training, a published folder or a"
-        " recipe: no half file is read as whole, and the same command comes to the same end.",
-        (CUT, ORDER),
+        " recipe: no half file is read as whole, what is replaced is never gone where names can be exchanged, and the"
+        " same command comes to the same end.",
+        (CUT, ORDER, STEP),
         (
             Break(
                 "python/onepfrac/files.py",
@@ -39,16 +41,16 @@ PROMISES = [
                 (CUT,),
             ),
             Break(
-                "python/onepfrac/categories.py",
-                "                sync_folder(path.parent)  # before",
-                "                pass  # before",
+                "python/onepfrac/files.py",
+                "    sync_folder(target.parent)  # before",
+                "    pass  # before",
                 (CUT,),
             ),
             Break(
-                "python/onepfrac/train/publish.py",
-                "        files.sync_folder(folder.parent)  # before",
-                "        pass  # before",
-                (CUT,),
+                "python/onepfrac/files.py",
+                "    elif not exchange(source, target):\n",
+                "    else:\n",
+                (CUT, STEP),
             ),
             Break("python/onepfrac/files.py", "    sync_folder(target.parent)\n", "", (ORDER, CUT)),
             Break(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -72,26 +70,13 @@ def publish(
     recipe = recipe_in(about) if "recipe" in info else None
 
     folder.parent.mkdir(parents=True, exist_ok=True)
-    new, old = (folder.with_name(f".{folder.name[:200]}.{secrets.token_hex(8)}.{end}") for end in ("tmp", "old"))
-    try:
-        new.mkdir()
+    with files.temporary_folder(folder) as new:
         checkpoint.write(new / "model.safetensors", tensors, info)
         files.write_text(new / "config.json", config)
         files.write_text(new / "README.md", text)
         if recipe is not None:
             recipe.save(new / "recipe.json")
-        if folder.exists():
-            os.replace(folder, old)
-        try:
-            os.replace(new, folder)
-        except OSError:
-            if old.exists():
-                os.replace(old, folder)
-            raise
-        files.sync_folder(folder.parent)  # before the old one goes, or a power cut could bring back what is left of it
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        files.put_folder(new, folder)
     return folder
 
 
