@@ -138,6 +138,65 @@ def _pretrain(folder: Path) -> None:
         pretrain.pretrain(settings)
 
 
+def _mae(folder: Path) -> None:
+    from onepfrac.train import mae
+
+    common = {name: TINY[name] for name in ("steps", "warmup", "save_every", "log_every", "device", "model_arg")}
+    settings = mae.Settings(
+        recipe="OnePFrac:num_classes=4,delta=0.5,points=500,canvas=16,pad=1", size=16, batch_size=4, pictures=1,
+        decoder_dim=4, decoder_depth=1, decoder_heads=1, out=str(folder / "run"), resume=(folder / "run").exists(),
+        **common,
+    )  # fmt: skip
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        mae.pretrain_mae(settings)
+
+
+def _photographs(folder: Path) -> None:
+    from PIL import Image
+
+    for number, name in enumerate(f"photographs/{part}/{kind}/0.png" for part in ("train", "val") for kind in "ab"):
+        (folder / name).parent.mkdir(parents=True)
+        Image.new("RGB", (16, 16), (80 * number, 40, 200)).save(folder / name)
+
+
+def _finetune(epochs: int) -> Callable[[Path], None]:
+    def work(folder: Path) -> None:
+        from onepfrac.train import finetune
+
+        settings = finetune.Settings(
+            data=str(folder / "photographs"), out=str(folder / "run"), resume=(folder / "run").exists(),
+            model="vit_tiny_patch16_224", model_arg=TINY["model_arg"], size=16, epochs=epochs, save_every=1,
+            batch_size=2, device="cpu",
+        )  # fmt: skip
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            finetune.finetune(settings)
+
+    return work
+
+
+def _look_finetuned(folder: Path) -> None:
+    from onepfrac.train import checkpoint
+
+    for path in folder.glob("run/*.safetensors"):
+        checkpoint.read(path)
+    if (folder / "run/result.json").exists():
+        assert json.loads(_text(folder / "run/result.json"))["finished"]
+        assert (folder / "run/weights.safetensors").exists()
+
+
+def _end_finetuned(folder: Path) -> dict[str, Any]:
+    from onepfrac.train import checkpoint
+
+    run = folder / "run"
+    result = json.loads(_text(run / "result.json"))
+    told = {name: result[name] for name in ("accuracy", "steps", "train_loss")}
+    return {
+        "names": sorted(path.name for path in run.iterdir()),
+        "sha256": checkpoint.read_info(run / "weights.safetensors")["sha256"],
+        **told,
+    }
+
+
 def _look_run(folder: Path) -> None:
     from onepfrac.train import checkpoint, run_folder
 
@@ -274,6 +333,9 @@ SCENARIOS = {
     "image folder": Scenario(_export("imagefolder"), _look_export, tree),
     "shards": Scenario(_export("webdataset", shard_size=2), _look_export, tree),
     "pretrain": Scenario(_pretrain, _look_run, _end_run),
+    "mae": Scenario(_mae, _look_run, _end_run),
+    "finetune": Scenario(_finetune(3), _look_finetuned, _end_finetuned, _photographs),
+    "finetune without a checkpoint": Scenario(_finetune(1), _look_finetuned, _end_finetuned, _photographs),
     "publish": Scenario(_publish, _look_published, tree, lambda folder: _trained(folder)),
     "results": Scenario(_append, _look_results, tree),
 }
@@ -382,8 +444,8 @@ def attempt(scenario: Scenario, root: Path, every: int, full: bool) -> dict[str,
 def main() -> None:
     """Answer line by line."""
     # Once, before the forks.
-    for module in ("category_search", "cli", "train.pretrain", "train.publish", "train.experiments.results"):
-        importlib.import_module(f"onepfrac.{module}")
+    for module in ("pretrain", "mae", "finetune", "publish", "experiments.results"):
+        importlib.import_module(f"onepfrac.train.{module}")
     for line in sys.stdin:
         asked, start = json.loads(line), time.monotonic()
         try:

@@ -26,7 +26,7 @@ from onepfrac.train.digest import sealed
 PROGRAM = Path(__file__).resolve().parent / "power.py"
 EVERY = {
     "recipe": 2, "search": 3, "search to CSV": 7, "categories over others": 5, "image folder": 7, "shards": 7,
-    "publish": 5, "results": 3, "pretrain": 9,
+    "publish": 5, "results": 3, "pretrain": 9, "mae": 19, "finetune": 11, "finetune without a checkpoint": 5,
     "categories over others where names cannot be exchanged": 11, "publish where names cannot be exchanged": 11,
 }  # fmt: skip
 """Of so many operations one is tried, unless all are, with --nightly; no multiple of the four kinds of loss."""

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -240,6 +241,29 @@ def test_a_folder_with_other_weights_is_not_written_over_unasked(folder: Path, t
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="out must name a folder, got the file"):
         finetune.finetune(tiny(folder, tmp_path / "file", resume=True))
+
+
+def test_a_run_without_a_checkpoint_that_was_killed_before_its_result_begins_anew(folder: Path, tmp_path: Path) -> None:
+    settings = tiny(folder, tmp_path, epochs=1)
+    finetune.finetune(settings)
+    before = load_file(tmp_path / "weights.safetensors")
+    (tmp_path / "result.json").unlink()
+    for changes in ({"resume": False}, {"resume": True, "seed": 1}):
+        with pytest.raises(ValueError, match="holds weights; give --overwrite"):
+            finetune.finetune(dataclasses.replace(settings, **changes))
+    assert finetune.finetune(dataclasses.replace(settings, resume=True)).finished
+    after = load_file(tmp_path / "weights.safetensors")
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+def test_a_finished_run_keeps_no_checkpoint_that_a_kill_left(folder: Path, tmp_path: Path, finished: Path) -> None:
+    shutil.copytree(finished, tmp_path / "run")
+    names = sorted(os.listdir(finished))
+    for name in ("checkpoint.safetensors", "checkpoint-before.safetensors", f".weights.safetensors.{0:016x}.tmp"):
+        (tmp_path / "run" / name).touch()
+    assert finetune.finetune(tiny(folder, tmp_path / "run", **DRAWING, resume=True)).finished
+    assert sorted(os.listdir(tmp_path / "run")) == names
 
 
 def test_five_likeliest_are_counted_where_there_are_five_classes(tmp_path: Path) -> None:

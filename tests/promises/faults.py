@@ -67,6 +67,18 @@ PROMISES = [
                 "",
                 (CUT,),
             ),
+            Break(
+                "python/onepfrac/train/finetune.py",
+                "        if settings.resume and _wrote_weights(settings):\n",
+                "        if False:\n",
+                (CUT,),
+            ),
+            Break(
+                "python/onepfrac/train/finetune.py",
+                "        if rank == 0:\n            _tidy(out)\n",
+                "",
+                (CUT,),
+            ),
         ),
     ),
     Promise(

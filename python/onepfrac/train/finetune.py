@@ -125,6 +125,7 @@ class Settings:
 # ranks the run goes on, but no longer to the same bits.
 FREE = {"out", "resume", "overwrite", "save_every", "evaluate_every", "minutes", "data_root", "download", "cache"}
 FREE |= {"workers", "device", "compile"}
+FIXED = sorted({field.name for field in dataclasses.fields(Settings)} - FREE)
 
 # fmt: off
 PRESETS: dict[str, dict[str, Any]] = {
@@ -219,6 +220,8 @@ def finetune(settings: Settings, train: Photographs | None = None, val: Photogra
         raise ValueError("download must be off with several ranks, which would all write; let one process download")
     done, saved, info = _find_run(settings)
     if done is not None:
+        if rank == 0:
+            _tidy(out)
         return done
     body, source = checkpoint.read(settings.weights) if settings.weights and not info else ({}, info)
     name, arguments, size = model_of(settings.model, settings.model_arg, settings.size, settings.weights, source)
@@ -357,10 +360,16 @@ def finetune(settings: Settings, train: Photographs | None = None, val: Photogra
         about |= {"versions": run_folder.versions(), "ranks": world, "device": machine.describe(device)}
         result = {**about, **dataclasses.asdict(outcome)}
         files.write_text(out / "result.json", json.dumps(result, indent=2, default=str) + "\n")
-        run_folder.drop_older_checkpoint(out)
-        (out / run_folder.CHECKPOINT).unlink(missing_ok=True)
+        _tidy(out)
     parallel.end(begun)
     return outcome
+
+
+def _tidy(out: Path) -> None:
+    """Remove the checkpoints of a finished run, and what killed processes left."""
+    run_folder.drop_older_checkpoint(out)
+    (out / run_folder.CHECKPOINT).unlink(missing_ok=True)
+    run_folder.settle(out, 0)
 
 
 def _order(settings: Settings, images: int, start: int, rank: int, world: int) -> Iterator[Wanted]:
@@ -424,6 +433,8 @@ def _find_run(settings: Settings) -> tuple[Outcome | None, dict[str, torch.Tenso
         raise ValueError(f"out must name a folder, got the file {out}")
     info, tensors, finished = _find_state(out) if settings.resume else ({}, {}, False)
     if not info:
+        if settings.resume and _wrote_weights(settings):
+            return None, {}, {}
         for name, what in (("result", "a result"), ("checkpoint*", "a checkpoint"), ("weights", "weights")):
             if any(out.glob(f"{name}.*")) and not settings.overwrite:
                 raise ValueError(
@@ -431,7 +442,7 @@ def _find_run(settings: Settings) -> tuple[Outcome | None, dict[str, torch.Tenso
                 )
         return None, {}, {}
     saved = options.from_json(Settings, info["settings"], str(out))
-    for name in sorted({field.name for field in dataclasses.fields(Settings)} - FREE):
+    for name in FIXED:
         if getattr(saved, name) != getattr(settings, name):
             is_, was = getattr(settings, name), getattr(saved, name)
             raise ValueError(f"{name} must stay {was!r} to go on from the run in {out}, got {is_!r}")
@@ -440,3 +451,19 @@ def _find_run(settings: Settings) -> tuple[Outcome | None, dict[str, torch.Tenso
     values = {field.name: info[field.name] for field in dataclasses.fields(Outcome)}
     values |= {"accuracies": tuple((epoch, share) for epoch, share in info["accuracies"])}
     return Outcome(**{**values, "weights": out / "weights.safetensors"}), {}, {}
+
+
+def _wrote_weights(settings: Settings) -> bool:
+    """Return whether a run of these settings wrote the folder's weights, and was killed before it wrote its result.
+
+    One that ended before its first checkpoint is not there to go on from: it begins anew, to the same weights.
+    """
+    path = Path(settings.out, "weights.safetensors")
+    if not path.exists():
+        return False
+    try:
+        info = checkpoint.read_info(path)
+        saved = options.from_json(Settings, info["settings"], str(path)) if info.get("kind") == WEIGHTS else None
+    except (KeyError, TypeError, ValueError):  # another program's
+        return False
+    return saved is not None and all(getattr(saved, name) == getattr(settings, name) for name in FIXED)
