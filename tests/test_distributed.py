@@ -44,6 +44,7 @@ torch.distributed.destroy_process_group()
 
 
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="torch was built without gloo")
+@pytest.mark.forks
 def test_two_processes_together_give_the_batches_of_one(tmp_path: Path) -> None:
     recipe = OnePFrac(num_classes=10, points=2000, canvas=32, pad=2, brush="fill")
     recipe.save(tmp_path / "recipe.json")

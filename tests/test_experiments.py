@@ -453,6 +453,7 @@ def test_a_signal_in_a_fine_tuning_ends_the_run_at_once(
     assert len(trainer.pretrained) == 2
 
 
+@pytest.mark.forks
 def test_a_signal_ends_a_loader_process_without_ado() -> None:
     read, write = os.pipe()
     with run._stopping():

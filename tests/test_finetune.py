@@ -135,6 +135,7 @@ def test_the_same_seed_gives_the_same_weights_cached_or_not(folder: Path, tmp_pa
     assert not all(torch.equal(a[key], c[key]) for key in a)
 
 
+@pytest.mark.forks
 def test_loader_processes_are_used(folder: Path, tmp_path: Path) -> None:
     assert 0 <= finetune.finetune(tiny(folder, tmp_path, epochs=1, workers=1)).accuracy <= 1
 
@@ -365,6 +366,7 @@ def test_evaluations_are_told_where_there_is_no_terminal(
 # ---- resuming --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.forks
 def test_loader_processes_change_nothing(folder: Path, tmp_path: Path, finished: Path) -> None:
     finetune.finetune(tiny(folder, tmp_path, **DRAWING, workers=2))
     assert same(tmp_path, finished)

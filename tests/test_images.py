@@ -250,6 +250,7 @@ def test_a_sample_is_decided_by_seed_and_number_alone(folder: Path, augment: Aug
     assert not torch.equal(Batches(read, 16, augment, seed=6)[rows, numbers(4)][0], whole)
 
 
+@pytest.mark.forks
 def test_loader_processes_change_nothing(folder: Path) -> None:
     found = images.load_photographs(folder / "train", cache=True)
     order = [(np.array([i, 11 - i]), numbers(2, 2 * i)) for i in range(5)]

@@ -260,6 +260,7 @@ def test_any_recipe_of_the_family_serves_also_with_several_labels_an_image(tmp_p
     assert math.isfinite(outcome.last_loss)
 
 
+@pytest.mark.forks
 def test_loader_processes_change_nothing(tmp_path: Path, finished: Path) -> None:
     mae.pretrain_mae(tiny(tmp_path / "run", workers=2))
     assert same(tmp_path / "run" / "weights.safetensors", finished / "weights.safetensors")

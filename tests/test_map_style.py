@@ -170,6 +170,7 @@ def test_bad_epochs_are_refused() -> None:
 
 
 @pytest.mark.parametrize(("workers", "context"), [(0, None), (2, "fork"), (2, "spawn")])
+@pytest.mark.forks
 def test_a_loader_gives_the_same_items_with_workers_and_without(workers: int, context: str | None) -> None:
     for settings in (
         ({"augment": "deit", "dtype": torch.float32},)
@@ -189,6 +190,7 @@ def test_a_loader_gives_the_same_items_with_workers_and_without(workers: int, co
         assert labels[0].dtype == torch.int64
 
 
+@pytest.mark.forks
 def test_a_loaders_targets_of_several_classes_are_a_matrix() -> None:
     _, targets = next(iter(DataLoader(make(Scenes()), batch_size=12)))
     assert targets.dtype == torch.float32
@@ -196,6 +198,7 @@ def test_a_loaders_targets_of_several_classes_are_a_matrix() -> None:
     assert targets.sum(1).tolist() == [2.0, 1.0] * 6
 
 
+@pytest.mark.forks
 def test_a_shuffling_loader_shows_each_image_once_in_an_order_of_its_own() -> None:
     expected = [image.numpy().tobytes() for image in all_of(make())]
     generator = torch.Generator().manual_seed(3)
@@ -226,6 +229,7 @@ def test_samplers_of_torch_choose_the_images(sampler: Any) -> None:
 
 @pytest.mark.parametrize("persistent", [False, True])
 @pytest.mark.parametrize("context", ["fork", "spawn"])
+@pytest.mark.forks
 def test_workers_follow_the_epoch_that_the_main_process_sets(context: str, persistent: bool) -> None:
     dataset = make(augment="crop-flip")
     loader = DataLoader(

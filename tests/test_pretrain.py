@@ -273,6 +273,7 @@ def test_a_contact_sheet_is_written_beside_the_weights(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "classes.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.forks
 def test_loader_processes_change_nothing(tmp_path: Path, finished: Path) -> None:
     pretrain.pretrain(tiny(tmp_path / "run", workers=2))
     assert same(tmp_path / "run" / "weights.safetensors", finished / "weights.safetensors")

@@ -278,6 +278,7 @@ def test_probes_do_not_look_at_validation_labels(folder: Path, tmp_path: Path, m
         assert [row[name] for row in rows[0]] == [row[name] for row in rows[1]]
 
 
+@pytest.mark.forks
 def test_batches_and_loader_processes_change_nothing(folder: Path, tmp_path: Path) -> None:
     plain, other = (
         probe.probe(tiny(folder, tmp_path / name, **changes))

@@ -186,6 +186,7 @@ def test_a_call_on_another_thread_goes_on_while_ctrl_c_reaches_the_main_one() ->
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.forks
 def test_a_worker_that_a_signal_ends_is_an_error_and_no_wait_without_end(number: signal.Signals) -> None:
     recipe = onepfrac.OnePFrac(num_classes=4, points=2_000_000, canvas=64)
     loader = DataLoader(recipe.stream(batch_size=16, size=32, augment=None, cache=0), batch_size=None, num_workers=2)
@@ -217,6 +218,7 @@ def test_a_worker_that_a_signal_ends_is_an_error_and_no_wait_without_end(number:
                 child.join(30)
 
 
+@pytest.mark.forks
 def test_ctrl_c_in_a_terminal_ends_a_loader_with_its_workers() -> None:
     code = """
         import onepfrac
@@ -252,6 +254,7 @@ def renders_with_threads_of_its_own() -> int:
     return 0 if right and pool_threads() == 1 else 3
 
 
+@pytest.mark.forks
 def test_a_fork_while_other_threads_render_leaves_a_child_that_renders() -> None:
     done = threading.Event()
 
@@ -354,6 +357,7 @@ def _pool_threads_of_worker(queue: Any, threads: int | None) -> None:
 
 
 @pytest.mark.parametrize(("threads", "started"), [(None, 0), (1, 0), (3, 2)])
+@pytest.mark.forks
 def test_workers_start_no_threads_but_those_that_were_asked_for(threads: int | None, started: int) -> None:
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
@@ -377,6 +381,7 @@ class Counted(IterableDataset[int]):
 
 
 @pytest.mark.parametrize("start", ["fork", "spawn"])
+@pytest.mark.forks
 def test_a_loaders_workers_render_with_one_thread_each(start: str) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(4)

@@ -244,6 +244,7 @@ def _hash_in_child(queue: multiprocessing.Queue) -> None:  # type: ignore[type-a
     queue.put(digest(render(BATCH_MAPS, points=2000, size=64, threads=3)))
 
 
+@pytest.mark.forks
 def test_the_thread_pool_survives_a_fork() -> None:
     expected = digest(render(BATCH_MAPS, points=2000, size=64, threads=3))  # the pool has started
     context = multiprocessing.get_context("fork")

@@ -355,6 +355,7 @@ def loaded(workers: int, count: int, context: str = "fork", **settings: Any) -> 
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2, 3])
+@pytest.mark.forks
 def test_a_loader_with_forked_workers_gives_the_same_batches(workers: int) -> None:
     assert same(loaded(workers, 7), REFERENCE[:7])
 
@@ -364,6 +365,7 @@ def test_a_loader_with_spawned_workers_gives_the_same_batches() -> None:
 
 
 @pytest.mark.parametrize("draws", ["fixed", "fresh"])
+@pytest.mark.forks
 def test_a_loader_of_a_deit_stream_gives_the_same_batches_with_workers_and_without(draws: str) -> None:
     settings: dict[str, Any] = {"augment": "deit", "draws": draws, "dtype": torch.float32}
     expected = take(make(**settings), 6)
@@ -371,12 +373,14 @@ def test_a_loader_of_a_deit_stream_gives_the_same_batches_with_workers_and_witho
     assert same(loaded(2, 6, **settings), expected)
 
 
+@pytest.mark.forks
 def test_ranks_and_workers_together_give_the_same_batches() -> None:
     shares = [loaded(2, 4, batch_size=2, rank=rank, world_size=2) for rank in range(2)]
     batches = [tuple(map(torch.cat, zip(*pair, strict=True))) for pair in zip(*shares, strict=True)]
     assert same(batches, REFERENCE[:4])  # type: ignore[arg-type]
 
 
+@pytest.mark.forks
 def test_a_loader_starts_where_the_stream_stands() -> None:
     endless = make()
     take(endless, 3)
@@ -385,6 +389,7 @@ def test_a_loader_starts_where_the_stream_stands() -> None:
     assert endless.state_dict()["samples"] == 12
 
 
+@pytest.mark.forks
 def test_persistent_workers_start_again_at_the_streams_position() -> None:
     loader = DataLoader(make(), batch_size=None, num_workers=2, persistent_workers=True, multiprocessing_context="fork")
     for _ in range(2):
@@ -410,6 +415,7 @@ stateful = pytest.importorskip("torchdata.stateful_dataloader")
 
 @pytest.mark.parametrize("workers", [0, 1, 2, 3])
 @pytest.mark.parametrize("taken", [0, 1, 3, 4])
+@pytest.mark.forks
 def test_torchdatas_loader_resumes_exactly_in_the_middle(workers: int, taken: int) -> None:
     settings: dict[str, Any] = {"batch_size": None, "num_workers": workers}
     if workers:
@@ -427,6 +433,7 @@ def test_torchdatas_loader_resumes_exactly_in_the_middle(workers: int, taken: in
     assert same(take(third, 3), REFERENCE[taken + 3 : taken + 6])
 
 
+@pytest.mark.forks
 def test_torchdatas_loader_resumes_with_spawned_persistent_workers_and_sparse_snapshots() -> None:
     settings: dict[str, Any] = {
         "batch_size": None,
@@ -443,6 +450,7 @@ def test_torchdatas_loader_resumes_with_spawned_persistent_workers_and_sparse_sn
     assert same(take(second, 3), REFERENCE[:3])  # a new epoch of the loader starts at the stream's own position
 
 
+@pytest.mark.forks
 def test_torchdatas_state_is_refused_by_a_loader_with_other_workers_or_another_recipe() -> None:
     first = stateful.StatefulDataLoader(make(), batch_size=None, num_workers=2, multiprocessing_context="fork")
     take(first, 3)

@@ -161,6 +161,7 @@ def test_a_handler_that_asks_a_stream_in_the_midst_of_a_batch_is_refused() -> No
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.forks
 def test_a_child_forked_in_the_midst_of_another_threads_batch_gets_its_own() -> None:
     wanted = sample(next(iter(SLOW.stream(batch_size=4, size=32, threads=1))))
     stream = SLOW.stream(batch_size=4, size=32, threads=1)

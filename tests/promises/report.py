@@ -35,10 +35,10 @@ PYTHONPATH=tests python -m promises.broken_builds                  # the changes
 
 The formats of files, and what a new version does with old ones: [versions](versions.md).
 
-Python without its GIL stays without it: the extension declares that it needs none. The outcome of the
-test that needs such a Python, under "Threads", is of one built from CPython 3.13.5 with torch 2.9.1; `.ci/nightly
---here`, run by such a Python, tries all. What safetensors reads and writes (checkpoints, weights) has not run there,
-for lack of a wheel. As with NumPy's own functions, no other thread may give an array another shape while a call begins.
+Python without its GIL stays without it: the extension declares that it needs none. The outcome of the test that needs
+such a Python, under "Threads", is of one built from CPython 3.13.5 with torch 2.9.1; `.ci/nightly --here`, run by such
+a Python, tries all. What safetensors reads and writes (checkpoints, weights) has not run there, for lack of a wheel. As
+with NumPy's own functions, no other thread may give an array another shape while a call begins.
 """
 
 
