@@ -463,7 +463,7 @@ def test_out_must_name_a_folder(run: Path, tmp_path: Path) -> None:
             publish.publish(run, name)
 
 
-@pytest.mark.parametrize("failing", ["write", "rename"])
+@pytest.mark.parametrize("failing", ["write", "rename", "exchange"])
 @pytest.mark.parametrize("there", [False, True])
 def test_a_failure_leaves_what_was_there(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str, there: bool
@@ -486,6 +486,7 @@ def test_a_failure_leaves_what_was_there(
             patch.setattr(publish.files, "write_text", fail)
         else:
             patch.setattr(publish.os, "replace", rename)  # type: ignore[attr-defined]
+            patch.setattr(publish.files, "exchange", fail if failing == "exchange" else lambda *_: False)
         with pytest.raises(OSError, match="No space left"):
             publish.publish(run, out, overwrite=there)
     assert [path.name for path in tmp_path.iterdir()] == (["out"] if there else [])
