@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from promises import tally
 
-_outcomes: dict[str, str] = {}  # by test; what fails last counts
+_outcomes: dict[str, tuple[str, int]] = {}  # outcome and number of cases by test; what fails last counts
 ROOT = Path(__file__).resolve().parent.parent
 
 # The same few examples every time, so that a red test is red for everybody; `pytest --nightly` searches further.
@@ -33,16 +33,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    if call.when == "call":  # a property of the report, as it may be made in another process: pytest -n
+        item.user_properties.append(("cases", tally.cases[item.nodeid] or 1))
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.when == "call" or not report.passed:
-        _outcomes[report.nodeid] = report.outcome
+        _outcomes[report.nodeid] = report.outcome, int(str(dict(report.user_properties).get("cases", 1)))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workerinput"):  # a process of pytest -n, whose reports the first one gathers
+        return
     if (path := session.config.getoption("--tally")) is not None:
         with open(path, "a", encoding="utf-8") as file:
-            for test, outcome in _outcomes.items():
-                cases = tally.cases[test] or 1
+            for test, (outcome, cases) in _outcomes.items():
                 file.write(json.dumps({"test": test, "outcome": outcome, "cases": cases}) + "\n")
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import json
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -42,6 +44,17 @@ def test_every_change_that_breaks_a_promise_can_be_made(change: Break) -> None:
 def test_no_change_is_listed_twice_and_no_promise_stands_twice() -> None:
     assert len({(change.file, change.old, change.new) for change in BREAKS}) == len(BREAKS)
     assert len({promise.text for promise in PROMISES}) == len(PROMISES)
+
+
+@pytest.mark.parametrize("processes", ["0", "2"])
+def test_the_cases_that_tests_try_are_counted_in_any_number_of_processes(tmp_path: Path, processes: str) -> None:
+    test = "tests/test_supply.py::test_the_table_of_formats_says_what_the_code_writes"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", processes]
+    command += ["--tally", str(tmp_path / "tally"), test]
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    (line,) = report.read([tmp_path / "tally"])
+    assert (line["test"], line["outcome"]) == (test, "passed")
+    assert int(str(line["cases"])) > 1
 
 
 def test_the_page_lists_every_promise() -> None:
