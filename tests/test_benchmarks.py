@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import subprocess
 import sys
@@ -23,19 +24,26 @@ def smoke(name: str) -> str:
 
 def test_the_renderer_is_several_times_as_fast_as_numba() -> None:
     pytest.importorskip("numba")
-    text = smoke("render")
-    row = next(line for line in text.splitlines() if "equal probabilities" in line and " 224 " in line)
-    best = float(re.search(r"Numba, plain +[\d.]+ \( *([\d.]+)x", row)[1])  # type: ignore[index]
-    # A vector unit makes 20 to 40 on an idle machine; the scalar path draws a little faster than Numba.
-    assert best > (8 if "AVX" in text else 0.7), row
+    for _ in range(3):  # as what else runs takes from one and not from the other
+        text = smoke("render")
+        row = next(line for line in text.splitlines() if "equal probabilities" in line and " 224 " in line)
+        best = float(re.search(r"Numba, plain +[\d.]+ \( *([\d.]+)x", row)[1])  # type: ignore[index]
+        # A vector unit makes 20 to 40 on an idle machine; the scalar path draws a little faster than Numba.
+        if best > (8 if "AVX" in text else 0.7):
+            return
+    pytest.fail(row)
 
 
 def test_time_grows_with_points_and_images_and_not_faster() -> None:
-    text = smoke("growth")
-    axes = {line.split()[0]: line for line in text.splitlines() if " ms a" in line}
-    for axis in ("points", "batch"):
-        few, many = (float(value) for value in re.findall(r"\d+: ([\d.]+)", axes[axis]))
-        assert few < many < 4 * few, axes[axis]  # twice the points, twice the images
+    least = {"points": [math.inf, math.inf], "batch": [math.inf, math.inf]}
+    for _ in range(3):  # what else runs can only lengthen a time
+        axes = {line.split()[0]: line for line in smoke("growth").splitlines() if " ms a" in line}
+        for axis, times in least.items():
+            few, many = (float(value) for value in re.findall(r"\d+: ([\d.]+)", axes[axis]))
+            times[:] = min(times[0], few), min(times[1], many)
+        if all(few < many < 4 * few for few, many in least.values()):  # twice the points, twice the images
+            return
+    pytest.fail(str(least))
 
 
 def test_the_augmented_stream_is_faster_than_png_files_and_pil() -> None:
