@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 import builtins
+import ctypes
 import errno
 import os
+import shutil
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from onepfrac import export, files
 
-__all__ = ["Disk"]
+__all__ = ["Disk", "can_exchange"]
+
+
+def can_exchange(folder: Path) -> bool:
+    """Whether system and file system can exchange two names in ``folder``: tried, and without the library."""
+    if sys.platform != "linux":
+        return False
+    one, other = folder / ".one.tmp", folder / ".other.tmp"
+    one.mkdir()
+    other.mkdir()
+    (one / "file").touch()
+    status = ctypes.CDLL(None).renameat2(-100, os.fsencode(one), -100, os.fsencode(other), 2)
+    done = status == 0 and (other / "file").exists()
+    shutil.rmtree(one)
+    shutil.rmtree(other)
+    return done
 
 
 class Disk:

@@ -7,7 +7,6 @@ of tries and what was wrong. Each try is a process forked from this one, which h
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import dataclasses
 import importlib
 import io
@@ -24,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from disk import Disk
+from disk import Disk, can_exchange
 
 import onepfrac
 from onepfrac import IFS, Categories, OnePFrac, category_search, cli, export, files, recipe_of
@@ -243,22 +242,7 @@ def _look_published(folder: Path) -> None:
 
 def _stands(path: Path) -> None:
     """What is replaced has its name at any moment, the old or the new, where the system can exchange two names."""
-    assert path.exists() or not _can_exchange(path.parent), f"{path} is gone"
-
-
-def _can_exchange(folder: Path) -> bool:
-    """Try it, without the library."""
-    if (folder / CANNOT).exists() or sys.platform != "linux":
-        return False
-    one, other = folder / ".one.tmp", folder / ".other.tmp"
-    one.mkdir()
-    other.mkdir()
-    (one / "file").touch()
-    status = ctypes.CDLL(None).renameat2(-100, os.fsencode(one), -100, os.fsencode(other), 2)
-    done = status == 0 and (other / "file").exists()
-    shutil.rmtree(one)
-    shutil.rmtree(other)
-    return done
+    assert path.exists() or (path.parent / CANNOT).exists() or not can_exchange(path.parent), f"{path} is gone"
 
 
 CANNOT = ".cannot.tmp"  # no file of the scenario's

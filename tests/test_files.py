@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from disk import can_exchange
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -131,17 +132,6 @@ def fill(folder: Path, text: str) -> None:
 
 def read(folder: Path) -> list[str]:
     return [(folder / name).read_text() for name in sorted(os.listdir(folder))]
-
-
-def can_exchange(folder: Path) -> bool:
-    one, other = folder / "can", folder / "exchange"
-    one.mkdir()
-    write_text(other, "")
-    done = exchange(one, other)
-    assert (one.is_file(), other.is_dir()) == (done, done)
-    for path in (one, other):
-        path.rmdir() if path.is_dir() else path.unlink()
-    return done
 
 
 @pytest.mark.parametrize("exchanges", [True, False])

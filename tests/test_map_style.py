@@ -190,7 +190,6 @@ def test_a_loader_gives_the_same_items_with_workers_and_without(workers: int, co
         assert labels[0].dtype == torch.int64
 
 
-@pytest.mark.forks
 def test_a_loaders_targets_of_several_classes_are_a_matrix() -> None:
     _, targets = next(iter(DataLoader(make(Scenes()), batch_size=12)))
     assert targets.dtype == torch.float32
